@@ -1,0 +1,210 @@
+// Package postgres is the one door to PostgreSQL: the pool, the transaction and its retries, and the translation
+// of driver errors. Only this package begins and commits.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/kontorhq/kontor/internal/kit/fault"
+)
+
+// Tx is an open transaction. It cannot begin or commit: whoever opened it does.
+type Tx interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// Options tune the pool.
+type Options struct {
+	ConnectionsMax int32  // 0 means 16
+	Name           string // application_name
+	Traced         bool   // spans for every statement
+	// StatementTimeout bounds one statement on the server; 0 means 30 s.
+	StatementTimeout time.Duration
+}
+
+// DB is a pool of connections. Safe for concurrent use.
+type DB struct {
+	pool    *pgxpool.Pool
+	metrics *metrics
+}
+
+// attemptsMax bounds how often a transaction is run again after a deadlock, a serialisation failure or a lost
+// connection.
+const attemptsMax = 6
+
+// Open makes the pool and checks that the server answers.
+func Open(ctx context.Context, url string, o Options) (*DB, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("read the database URL: %w", withoutURL(err))
+	}
+	if o.ConnectionsMax == 0 {
+		o.ConnectionsMax = 16
+	}
+	if o.StatementTimeout == 0 {
+		o.StatementTimeout = 30 * time.Second
+	}
+	cfg.MaxConns = o.ConnectionsMax
+	cfg.MinConns = min(2, o.ConnectionsMax)
+	cfg.MaxConnIdleTime = 5 * time.Minute
+	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	if o.Name != "" {
+		cfg.ConnConfig.RuntimeParams["application_name"] = o.Name
+	}
+	timeout := fmt.Sprint(o.StatementTimeout.Milliseconds())
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, setSessionSQL, timeout)
+		return err
+	}
+	if o.Traced {
+		cfg.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTrimSQLInSpanName(), otelpgx.WithDisableSQLStatementInAttributes())
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open the pool: %w", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("reach the database: %w", withoutURL(err))
+	}
+	return &DB{pool: pool, metrics: newMetrics(pool)}, nil
+}
+
+// The plans of prepared statements over arrays must not be made anew for each call, and a never-analysed table must
+// not tempt the planner into scanning it: a generic plan with index probes is right at every size.
+const setSessionSQL = `select set_config('statement_timeout', $1, false), set_config('lock_timeout', '10s', false),
+	set_config('idle_in_transaction_session_timeout', '15s', false), set_config('plan_cache_mode', 'force_generic_plan', false),
+	set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false), set_config('timezone', 'UTC', false)`
+
+// Close waits for the connections in use and closes the pool.
+func (db *DB) Close() { db.pool.Close() }
+
+// Pool gives reads that need no transaction.
+func (db *DB) Pool() *pgxpool.Pool { return db.pool }
+
+// Ping tells whether the server answers.
+func (db *DB) Ping(ctx context.Context) error { return db.pool.Ping(ctx) }
+
+// InTx runs body in a READ COMMITTED transaction and commits. After a deadlock, a serialisation failure or a lost
+// connection it runs body again, a bounded number of times with jitter, so body must have no effect outside tx. A
+// connection lost during COMMIT leaves the outcome open: body must then find, by an idempotency record or a guarded
+// state, that it was done. Errors are faults, or internal.
+func (db *DB) InTx(ctx context.Context, body func(ctx context.Context, tx Tx) error) error {
+	return db.retry(ctx, func() error {
+		return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return body(ctx, tx) })
+	})
+}
+
+// DryRun runs body in a transaction that is always rolled back.
+func (db *DB) DryRun(ctx context.Context, body func(ctx context.Context, tx Tx) error) error {
+	return db.retry(ctx, func() error {
+		tx, err := db.pool.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+		return body(ctx, tx)
+	})
+}
+
+// Snapshot runs body in a read-only REPEATABLE READ transaction: everything it reads is of one moment.
+func (db *DB) Snapshot(ctx context.Context, body func(ctx context.Context, tx Tx) error) error {
+	return db.retry(ctx, func() error {
+		options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+		return pgx.BeginTxFunc(ctx, db.pool, options, func(tx pgx.Tx) error { return body(ctx, tx) })
+	})
+}
+
+func (db *DB) retry(ctx context.Context, once func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := once()
+		if err == nil {
+			return nil
+		}
+		cause := retryable(err)
+		if cause == "" || attempt == attemptsMax || ctx.Err() != nil {
+			return translate(err)
+		}
+		db.metrics.retries.WithLabelValues(cause).Inc()
+		pause := time.Duration(rand.Int64N(int64(5*time.Millisecond) << (2 * (attempt - 1))))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return translate(err)
+		}
+	}
+}
+
+// ErrAgain asks for the transaction to be run again: another one came in between.
+var ErrAgain = errors.New("another transaction came in between")
+
+// retryable names why a transaction may be run again, or returns the empty string.
+func retryable(err error) string {
+	if errors.Is(err, ErrAgain) {
+		return "again"
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pg.Code {
+		case "40001", "40P01", "55P03": // serialisation failure, deadlock, lock timeout
+			return pg.Code
+		}
+	}
+	if lost(err) {
+		return "connection"
+	}
+	return ""
+}
+
+// lost tells whether the server or the connection went away.
+func lost(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		// 08 connection, 57P0x shutdown or crash, 53300 too many connections, 25P03 idle transaction ended by the server.
+		return pg.Code[:2] == "08" || pg.Code == "57P01" || pg.Code == "57P02" || pg.Code == "57P03" || pg.Code == "53300" || pg.Code == "25P03"
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return pgconn.SafeToRetry(err) || isClosed(err)
+}
+
+// translate turns what a caller can act on into a fault; the rest stays internal.
+func translate(err error) error {
+	if _, ok := errors.AsType[*fault.Fault](err); ok {
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if retryable(err) != "" {
+		return fault.New(fault.Unavailable, "database_unavailable",
+			"The database did not take the request. Repeat it under the same idempotency key.").After(time.Second).Because(err)
+	}
+	return err
+}
+
+// Constraint is the name of the constraint that err says was violated, or the empty string.
+func Constraint(err error) string {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code[:2] == "23" {
+		return pg.ConstraintName
+	}
+	return ""
+}
