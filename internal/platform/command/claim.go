@@ -1,0 +1,172 @@
+package command
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+)
+
+// claim says which commands of a batch are to be carried out.
+type claim struct {
+	fresh  []int       // positions, in the batch's order
+	copies map[int]int // position of a repeat within the batch -> position of the first
+	keyed  []int       // fresh positions with a key
+}
+
+// A key is looked up in every month in which its record may lie, one index probe each.
+const findRecordsSQL = `
+	select k.position, r.fingerprint, r.status, r.answer, r.subject_id
+	from unnest($1::uuid[], $2::text[], $3::integer[]) as k (org_id, key, position)
+	join idempotency_record r on r.org_id = k.org_id and r.key = k.key
+		and r.period >= date_trunc('month', now() - interval '30 days')::date and r.period <= now()::date`
+
+// claimKeys fills in the outcomes that are recorded already and tells which commands are left to do. Repeats within the batch
+// follow the first one.
+func claimKeys(ctx context.Context, tx postgres.Tx, metas []Meta, outcomes []Outcome) (claim, error) {
+	c := claim{copies: map[int]int{}}
+	type orgKey struct {
+		org ids.ID
+		key string
+	}
+	first := make(map[orgKey]int, len(metas))
+	var orgs []ids.ID
+	var keys []string
+	var positions []int32
+	for i, m := range metas {
+		if m.Key == "" {
+			continue
+		}
+		if leader, seen := first[orgKey{m.OrgID, m.Key}]; seen {
+			c.copies[i] = leader
+		} else {
+			first[orgKey{m.OrgID, m.Key}] = i
+		}
+		orgs, keys, positions = append(orgs, m.OrgID), append(keys, m.Key), append(positions, int32(i))
+	}
+	recorded := make([]bool, len(metas))
+	if len(keys) > 0 {
+		if err := findRecords(ctx, tx, orgs, keys, positions, metas, outcomes, recorded); err != nil {
+			return claim{}, err
+		}
+	}
+	for i, m := range metas {
+		if recorded[i] {
+			delete(c.copies, i)
+			continue
+		}
+		if _, isCopy := c.copies[i]; isCopy {
+			continue
+		}
+		c.fresh = append(c.fresh, i)
+		if m.Key != "" {
+			c.keyed = append(c.keyed, i)
+		}
+	}
+	return c, nil
+}
+
+func findRecords(ctx context.Context, tx postgres.Tx, orgs []ids.ID, keys []string, positions []int32,
+	metas []Meta, outcomes []Outcome, recorded []bool,
+) error {
+	rows, err := tx.Query(ctx, findRecordsSQL, orgs, keys, positions)
+	if err != nil {
+		return fmt.Errorf("look up idempotency keys: %w", err)
+	}
+	var position int32
+	var fingerprint, body []byte
+	var status int16
+	var subject *ids.ID
+	_, err = pgx.ForEachRow(rows, []any{&position, &fingerprint, &status, &body, &subject}, func() error {
+		recorded[position] = true
+		if !sameRequest(fingerprint, metas[position].Fingerprint) {
+			outcomes[position] = Outcome{Err: ErrKeyReused}
+			return nil
+		}
+		answer := Answer{Status: int(status), Body: append([]byte(nil), body...), Replayed: true}
+		if subject != nil {
+			answer.SubjectID = *subject
+		}
+		outcomes[position] = Outcome{Answer: answer}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look up idempotency keys: %w", err)
+	}
+	return nil
+}
+
+// follow gives a repeat the outcome of the first.
+func follow(metas []Meta, outcomes []Outcome, repeat, first int) {
+	if metas[repeat].Fingerprint != metas[first].Fingerprint {
+		outcomes[repeat] = Outcome{Err: ErrKeyReused}
+		return
+	}
+	outcomes[repeat] = Outcome{Answer: outcomes[first].Answer, Err: outcomes[first].Err}
+	outcomes[repeat].Answer.Replayed = outcomes[first].Err == nil
+}
+
+// A record goes into the month of the database's clock. For a quarter of an hour after the turn of a month it goes into the
+// month before as well: a transaction that began before the turn and is still open (none lives for so long) holds
+// its key there, and the unique index makes the two meet. The result tells whether every key was free.
+const writeRecordsSQL = `
+	with period as (
+		select date_trunc('month', now())::date as first_day
+		union all
+		select (date_trunc('month', now()) - interval '1 month')::date
+		where now() < date_trunc('month', now()) + interval '15 minutes'
+	), written as (
+		insert into idempotency_record (org_id, key, period, fingerprint, status, answer, subject_id)
+		select r.org_id, r.key, period.first_day, r.fingerprint, r.status, r.answer, r.subject_id
+		from unnest($1::uuid[], $2::text[], $3::bytea[], $4::smallint[], $5::bytea[], $6::uuid[])
+			as r (org_id, key, fingerprint, status, answer, subject_id)
+		cross join period
+		on conflict do nothing
+		returning 1
+	)
+	select (select count(*) from written) = cardinality($2::text[]) * (select count(*) from period)`
+
+// record writes the answers of the commands that were carried out, in the order of their keys, and hands them to the
+// repeats within the batch. When another transaction took a key in the meantime, the whole transaction has to run again:
+// it will then find that one's record.
+func (r *Runner) record(ctx context.Context, tx postgres.Tx, metas []Meta, c claim, outcomes []Outcome) error {
+	n := len(c.keyed)
+	orgs, keys := make([]ids.ID, 0, n), make([]string, 0, n)
+	prints, answers := make([][]byte, 0, n), make([][]byte, 0, n)
+	statuses, subjects := make([]int16, 0, n), make([]*ids.ID, 0, n)
+	inKeyOrder(c.keyed, metas)
+	for _, i := range c.keyed {
+		answer := outcomes[i].Answer
+		if err := outcomes[i].Err; err != nil {
+			if !final(err) {
+				continue
+			}
+			answer = r.problem(err, metas[i].RequestID)
+		}
+		var subject *ids.ID
+		if !answer.SubjectID.IsZero() {
+			subject = &answer.SubjectID
+		}
+		if answer.Body == nil {
+			answer.Body = []byte{}
+		}
+		orgs, keys, prints = append(orgs, metas[i].OrgID), append(keys, metas[i].Key), append(prints, metas[i].Fingerprint[:])
+		statuses, answers, subjects = append(statuses, int16(answer.Status)), append(answers, answer.Body), append(subjects, subject)
+	}
+	if len(keys) > 0 {
+		var complete bool
+		if err := tx.QueryRow(ctx, writeRecordsSQL, orgs, keys, prints, statuses, answers, subjects).Scan(&complete); err != nil {
+			return fmt.Errorf("write idempotency records: %w", err)
+		}
+		if !complete {
+			return postgres.ErrAgain
+		}
+	}
+	for repeat, first := range c.copies {
+		follow(metas, outcomes, repeat, first)
+	}
+	return nil
+}
