@@ -161,3 +161,12 @@ func (c *handClock) turn(by time.Duration) {
 	defer c.mu.Unlock()
 	c.at = c.at.Add(by)
 }
+
+// serve puts a request to the handler itself.
+func serve(h http.Handler, method, path, body string) answered {
+	r := httptest.NewRequest(method, path, bytes.NewReader([]byte(body)))
+	r.Header.Set("Authorization", "Bearer key")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return answered{status: w.Code, header: w.Header(), body: w.Body.Bytes()}
+}
