@@ -15,6 +15,7 @@ create table api_key (
     hash       bytea       not null,
     hint       text        not null, -- the last four characters, to tell keys apart
     name       text        not null,
+    live       boolean     not null,
     created_at timestamptz not null default now(),
     expires_at timestamptz,
     revoked_at timestamptz,

@@ -14,7 +14,7 @@ create table event (
     recorded_at   timestamptz not null,
     constraint event_pkey primary key (org_id, xid, id)
 ) partition by range (id);
-create index event_aggregate_idx on event (org_id, aggregateid);
+create index event_aggregate_idx on event (org_id, aggregateid, xid, id);
 
 -- Messages and webhooks that came in, once each.
 create table inbox_record (
@@ -27,6 +27,7 @@ create table inbox_record (
     occurred_at  timestamptz not null,
     received_at  timestamptz not null default now(),
     repeats      integer     not null default 0,
+    mismatches   integer     not null default 0, -- those of them that brought another payload under the same id
     constraint inbox_record_pkey primary key (org_id, source, message_id)
 );
 create index inbox_record_subject_idx on inbox_record (org_id, subject_id) where subject_id is not null;

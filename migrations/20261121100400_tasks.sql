@@ -22,12 +22,17 @@ create table task_live (
     task_id     uuid        not null,
     queue       text        not null,
     due_at      timestamptz not null,
-    attempt     integer     not null default 0, -- attempts begun
+    attempt     integer     not null default 0,     -- attempts begun: the number of the latest in the history
+    excused     integer     not null default 0,     -- those of them that do not count against the policy: snoozed, interrupted
+    interrupted boolean     not null default false, -- an attempt ended without a word: what it did is not known
+    nudged      boolean     not null default false, -- something happened while an attempt ran: look again at once
     lease_token uuid,
     leased_by   text,
+    leased_at   timestamptz,
     constraint task_live_pkey primary key (org_id, task_id),
-    constraint task_live_attempt_not_negative check (attempt >= 0),
-    constraint task_live_lease_has_holder check ((lease_token is null) = (leased_by is null))
+    constraint task_live_attempts_ordered check (excused >= 0 and excused <= attempt),
+    constraint task_live_lease_whole
+        check ((lease_token is null) = (leased_by is null) and (lease_token is null) = (leased_at is null))
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 create index task_live_due_idx on task_live (due_at);
 

@@ -1,0 +1,63 @@
+package access
+
+import (
+	"crypto/rand"
+	"hash/crc32"
+	"strings"
+)
+
+// A key is a prefix that says what it opens, 32 random characters (190 bits) and a checksum over both, so that a slip of
+// the hand is told from a wrong key, and a scanner of secrets can be sure of what it has found.
+const (
+	prefixTest   = "ktr_test_"
+	prefixLive   = "ktr_live_"
+	randomLength = 32
+	sumLength    = 6 // 62^6 is above 2^32
+	secretLength = len(prefixTest) + randomLength + sumLength
+	base62       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+// newSecret makes a key as it is shown.
+func newSecret(live bool) string {
+	out := make([]byte, 0, secretLength)
+	if live {
+		out = append(out, prefixLive...)
+	} else {
+		out = append(out, prefixTest...)
+	}
+	var pool [64]byte
+	for len(out) < len(prefixTest)+randomLength {
+		_, _ = rand.Read(pool[:]) // never fails: it ends the process instead (crypto/rand)
+		for _, b := range pool {
+			// 248 is the largest multiple of 62 in a byte: above it, characters would not be equally likely.
+			if b < 248 && len(out) < len(prefixTest)+randomLength {
+				out = append(out, base62[b%62])
+			}
+		}
+	}
+	return string(appendSum(out, crc32.ChecksumIEEE(out)))
+}
+
+func appendSum(out []byte, sum uint32) []byte {
+	var digits [sumLength]byte
+	for i := range digits {
+		digits[sumLength-1-i] = base62[sum%62]
+		sum /= 62
+	}
+	return append(out, digits[:]...)
+}
+
+// wellFormed tells whether it can be a key, without asking anybody.
+func wellFormed(key string) bool {
+	if len(key) != secretLength || !strings.HasPrefix(key, prefixTest) && !strings.HasPrefix(key, prefixLive) {
+		return false
+	}
+	var buffer [secretLength]byte
+	body := append(buffer[:0], key[:secretLength-sumLength]...)
+	for _, c := range body[len(prefixTest):] {
+		if !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z') {
+			return false
+		}
+	}
+	return string(appendSum(body, crc32.ChecksumIEEE(body))) == key
+}

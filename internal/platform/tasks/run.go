@@ -1,0 +1,99 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+)
+
+// abandonAfter is how long handlers have to return once their contexts have ended because the node stops.
+const abandonAfter = time.Second
+
+// Run works on tasks until ctx ends, then takes no more, hands back what it has not begun, and waits for running handlers up
+// to the configured Drain. Those that are still at work then are told to end, and handed back as interrupted; a handler
+// that does not return even so keeps its lease until it runs out, because it may still be acting. Run returns an error that
+// names those. Call it once.
+func (t *Tasks) Run(ctx context.Context) error {
+	detached := context.WithoutCancel(ctx)
+	base, interrupt := context.WithCancelCause(detached)
+	defer interrupt(errStopping)
+	t.mu.Lock()
+	if t.phase != phaseStopped || t.base != nil {
+		t.mu.Unlock()
+		return errors.New("tasks: Run was called twice")
+	}
+	t.phase, t.base = phaseRunning, base
+	t.mu.Unlock()
+
+	keeping, stopKeeping := context.WithCancel(detached)
+	var keepers, takers sync.WaitGroup
+	keepers.Go(func() { t.heartbeat(keeping) })
+	keepers.Go(func() { t.watch(keeping) })
+	keepers.Go(func() { t.give(keeping) })
+	keepers.Go(func() { _ = t.finish.Run(keeping) }) // never fails
+	takers.Go(func() { t.poll(ctx) })
+	for _, s := range t.sweeps {
+		takers.Go(func() { t.runSweep(ctx, s) })
+	}
+
+	<-ctx.Done()
+	idle := t.drain()
+	takers.Wait()
+	left := t.waitFor(idle, func() { interrupt(errStopping) })
+	t.giveReturned(detached)
+	t.mu.Lock()
+	t.phase = phaseStopped
+	t.mu.Unlock()
+	stopKeeping()
+	keepers.Wait()
+	return left
+}
+
+// drain stops taking tasks and lets go of those that wait. The channel it returns is closed when no worker is left.
+func (t *Tasks) drain() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.phase = phaseDraining
+	for _, h := range t.ready {
+		if !h.lost {
+			delete(t.held, keyOf(h.task))
+			t.giveBack(h.task, 0)
+		}
+	}
+	t.ready, t.waiting = nil, 0
+	idle := make(chan struct{})
+	if t.running == 0 {
+		close(idle)
+	} else {
+		t.idle = idle
+	}
+	return idle
+}
+
+// waitFor waits for the workers, tells them to end when the time is up, and names those that do not.
+func (t *Tasks) waitFor(idle <-chan struct{}, interrupt func()) error {
+	select {
+	case <-idle:
+		return nil
+	case <-time.After(t.cfg.Drain):
+	}
+	interrupt()
+	select {
+	case <-idle:
+		return nil
+	case <-time.After(abandonAfter):
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var names []string
+	for _, h := range t.held {
+		names = append(names, h.task.Kind+" "+ids.Format("tsk", h.task.ID))
+	}
+	slices.Sort(names)
+	t.log.Error("handlers did not end; their leases will run out", "tasks", names)
+	return errors.New("tasks: handlers did not end in time")
+}

@@ -1,0 +1,120 @@
+// Package tasks is durable work: queued in the transaction that wants it, run at least once by some node, its outcome
+// recorded once. It owns the tables task, task_live and task_attempt.
+//
+// A node works on a task only while it holds the task's lease: a token that it must show to finish the task or to prolong
+// the lease. A node that dies stops prolonging; when the lease has run out another node takes the task over, with
+// Interrupted set, because nobody knows how far the first one came. A node that was only slow finds its token
+// refused and its handler's context ended. All times that matter are the database's; a node trusts its own clock only to
+// stop early.
+//
+// States of a task, all in task_live: waiting (no lease, due_at is when it is wanted), leased (due_at is when the lease
+// ends), finished (no row).
+//
+//	queued ──> leased ──> finished
+//	  │          │ ^
+//	  └> waiting <┘ └── leased again by another, when the lease ran out
+package tasks
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kontorhq/kontor/internal/kit/clock"
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/lane"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+)
+
+// Config sizes a node. Zero fields take the defaults named beside them.
+type Config struct {
+	Node      string        // names this process in leases and in the history; required, unlike any other's
+	Workers   int           // handlers at once; 256
+	Lease     time.Duration // how long a dead node's tasks stay with it; 30 s
+	Heartbeat time.Duration // how often a held lease is prolonged; 10 s, at most a third of Lease
+	PollMin   time.Duration // between two looks for due tasks, while there are some; 20 ms
+	PollMax   time.Duration // between two looks for due tasks, while there are none; 1 s
+	Drain     time.Duration // how long Run waits for running handlers once its context has ended; 15 s
+}
+
+func (c Config) withDefaults() Config {
+	orDuration := func(value, other time.Duration) time.Duration {
+		if value == 0 {
+			return other
+		}
+		return value
+	}
+	if c.Workers == 0 {
+		c.Workers = 256
+	}
+	c.Lease = orDuration(c.Lease, 30*time.Second)
+	c.Heartbeat = min(orDuration(c.Heartbeat, 10*time.Second), c.Lease/3)
+	c.PollMin = orDuration(c.PollMin, 20*time.Millisecond)
+	c.PollMax = max(orDuration(c.PollMax, time.Second), c.PollMin)
+	c.Drain = orDuration(c.Drain, 15*time.Second)
+	return c
+}
+
+// Tasks queues tasks and, between Run's beginning and end, works on them. Safe for concurrent use, but for Handle and
+// Every, which come before Run.
+type Tasks struct {
+	cfg     Config
+	db      *postgres.DB
+	clock   clock.Clock
+	source  *ids.Source
+	log     *slog.Logger
+	metrics *metrics
+	finish  *lane.Lane[Completion, bool]
+	kinds   map[string]handling
+	sweeps  []sweep
+	hurry   chan struct{} // asks the poller to look sooner
+	giving  chan struct{} // asks for leases to be handed back
+
+	mu       sync.Mutex
+	phase    phase
+	base     context.Context    // of every attempt; made by Run, ended when it has waited long enough
+	held     map[leaseKey]*held // every lease of this node that has been dispatched
+	ready    []*held            // those that wait for a worker, oldest first; dropped ones are passed over
+	waiting  int                // those in ready that are not dropped
+	running  int                // workers at work
+	returned []giveBack         // leases to be handed back
+	idle     chan struct{}      // closed when draining and no worker is left
+}
+
+// phase is what the node does with tasks.
+type phase int
+
+const (
+	phaseStopped  phase = iota // Run has not begun, or has ended: tasks are left to other nodes
+	phaseRunning               // takes tasks
+	phaseDraining              // takes no more
+)
+
+// New makes a node that does not work yet: without Run it only queues.
+func New(db *postgres.DB, cfg Config, now clock.Clock, source *ids.Source, registry prometheus.Registerer,
+	lanes *lane.Metrics, log *slog.Logger,
+) *Tasks {
+	t := &Tasks{
+		cfg: cfg.withDefaults(), db: db, clock: now, source: source, log: log,
+		kinds: map[string]handling{}, held: map[leaseKey]*held{},
+		hurry: make(chan struct{}, 1), giving: make(chan struct{}, 1),
+	}
+	t.metrics = newMetrics(registry, t)
+	t.finish = lane.New(lane.Config{
+		Name: "task_finish", BatchMax: 256, QueueMax: 2*t.cfg.Workers + 64, Workers: 2, Timeout: t.cfg.Lease,
+	}, lanes, t.finishBatch)
+	return t
+}
+
+type handling struct {
+	policy Policy
+	handle Handler
+}
+
+// Handle says who works on a kind of tasks. Call it before Run. A node leaves kinds it does not know to others.
+func (t *Tasks) Handle(kind string, p Policy, h Handler) {
+	t.kinds[kind] = handling{policy: p.withDefaults(), handle: h}
+}
