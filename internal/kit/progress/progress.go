@@ -198,6 +198,9 @@ func (p *Progress) line(width int) string {
 	return b.String()
 }
 
+// IsTerminal tells whether a person is likely to read what is written to the file.
+func IsTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
+
 func (p *Progress) living() bool { return p.every == redrawEvery }
 
 // width is the terminal's, asked for each time because windows are resized; 0 where there is no terminal.
@@ -206,7 +209,7 @@ func (p *Progress) width() int {
 		return p.cfg.Width
 	}
 	file, ok := p.cfg.Out.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
+	if !ok || !IsTerminal(file) {
 		return 0
 	}
 	width, _, err := term.GetSize(int(file.Fd()))
