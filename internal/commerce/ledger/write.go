@@ -1,0 +1,153 @@
+package ledger
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+)
+
+// hot
+const insertEntriesSQL = `
+	insert into ledger_entry (org_id, id, state, code, reference, reversal_of, subject_id, posting_count, effective_at,
+		recorded_at, expires_at, metadata)
+	select e.org_id, e.id, e.state, e.code, e.reference, e.reversal_of, e.subject_id, e.posting_count, e.effective_at,
+		$11, e.expires_at, e.metadata
+	from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[], $8::integer[],
+		$9::timestamptz[], $10::timestamptz[], $12::jsonb[])
+		as e (org_id, id, state, code, reference, reversal_of, subject_id, posting_count, effective_at, expires_at, metadata)`
+
+// hot
+const closeEntriesSQL = `
+	update ledger_entry e
+	set state = t.state
+	from unnest($1::uuid[], $2::uuid[], $3::text[]) as t (org_id, id, state)
+	where e.org_id = t.org_id and e.id = t.id and e.state = 'pending'`
+
+// hot
+const insertPostingsSQL = `
+	insert into ledger_posting (org_id, entry_id, number, origin, phase, amount, recorded_at, effective_at,
+		debit_account_id, debit_version, debit_debits_posted, debit_credits_posted, debit_debits_pending, debit_credits_pending,
+		credit_account_id, credit_version, credit_debits_posted, credit_credits_posted, credit_debits_pending, credit_credits_pending)
+	select p.org_id, p.entry_id, p.number, p.origin, p.phase, p.amount, $20, p.effective_at,
+		p.debit_account_id, p.debit_version, p.d1, p.d2, p.d3, p.d4,
+		p.credit_account_id, p.credit_version, p.c1, p.c2, p.c3, p.c4
+	from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::integer[], $5::text[], $6::bigint[], $7::timestamptz[],
+		$8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
+		$14::uuid[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[])
+		as p (org_id, entry_id, number, origin, phase, amount, effective_at,
+			debit_account_id, debit_version, d1, d2, d3, d4, credit_account_id, credit_version, c1, c2, c3, c4)`
+
+// hot
+const updateAccountsSQL = `
+	update ledger_account a
+	set debits_posted = u.d1, credits_posted = u.c1, debits_pending = u.d2, credits_pending = u.c2, version = u.version,
+		recorded_at = $8
+	from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+		as u (org_id, id, d1, c1, d2, c2, version)
+	where a.org_id = u.org_id and a.id = u.id`
+
+// write stores what the book did, in one round trip.
+func (l *Ledger) write(ctx context.Context, tx postgres.Tx, b *book) error {
+	if len(b.postings) == 0 {
+		return nil
+	}
+	batch := &pgx.Batch{}
+	b.queueEntries(batch)
+	b.queueClosed(batch)
+	b.queuePostings(batch)
+	b.queueAccounts(batch)
+	l.events.Queue(batch, b.events())
+	err := tx.SendBatch(ctx, batch).Close()
+	switch postgres.Constraint(err) {
+	case "ledger_entry_reference_key", "ledger_entry_reversal_key":
+		return postgres.ErrAgain // another transaction was first; the next run will see its entry
+	case "ledger_account_available_min":
+		return ErrExceedsAvailable.Because(err)
+	case "ledger_account_available_max":
+		return ErrExceedsAvailableMax.Because(err)
+	}
+	return err
+}
+
+func (b *book) queueEntries(batch *pgx.Batch) {
+	n := len(b.entries)
+	if n == 0 {
+		return
+	}
+	orgs, entries := make([]ids.ID, n), make([]ids.ID, n)
+	states, codes, references := make([]string, n), make([]string, n), make([]*string, n)
+	reversals, subjects, counts := make([]*ids.ID, n), make([]*ids.ID, n), make([]int32, n)
+	effective, expires, metadata := make([]*time.Time, n), make([]*time.Time, n), make([][]byte, n)
+	for i, t := range b.entries {
+		orgs[i], entries[i], states[i], codes[i] = t.OrgID, t.ID, string(t.State), t.Code
+		references[i], reversals[i], subjects[i] = optional(t.Reference), optional(t.ReversalOf), optional(t.SubjectID)
+		counts[i], effective[i], expires[i], metadata[i] = int32(len(t.origins())), optional(t.EffectiveAt), optional(t.ExpiresAt), t.Metadata
+	}
+	batch.Queue(insertEntriesSQL, orgs, entries, states, codes, references, reversals, subjects, counts, effective, expires, b.now, metadata)
+}
+
+// optional is nil for a zero value: NULL in the database.
+func optional[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+func (b *book) queueClosed(batch *pgx.Batch) {
+	var orgs, entries []ids.ID
+	var states []string
+	for _, t := range b.settled {
+		if t.State != StatePending {
+			orgs, entries, states = append(orgs, t.OrgID), append(entries, t.ID), append(states, string(t.State))
+		}
+	}
+	if len(entries) > 0 {
+		batch.Queue(closeEntriesSQL, orgs, entries, states)
+	}
+}
+
+func (b *book) queuePostings(batch *pgx.Batch) {
+	n := len(b.postings)
+	orgs, entries, debits, credits := make([]ids.ID, n), make([]ids.ID, n), make([]ids.ID, n), make([]ids.ID, n)
+	numbers, origins, phases := make([]int32, n), make([]int32, n), make([]string, n)
+	effective := make([]*time.Time, n)
+	var figures [11][]int64
+	flat := make([]int64, len(figures)*n)
+	for k := range figures {
+		figures[k] = flat[k*n : (k+1)*n]
+	}
+	for i := range b.postings {
+		p := &b.postings[i]
+		orgs[i], entries[i], debits[i], credits[i] = p.entry.OrgID, p.entry.ID, p.line.debit.ID, p.line.credit.ID
+		numbers[i], origins[i], phases[i] = int32(p.line.number), int32(p.line.origin), string(p.line.phase)
+		effective[i] = optional(p.line.effectiveAt)
+		for k, v := range [11]int64{
+			p.line.amount,
+			p.debitVersion, p.debitAfter.DebitsPosted, p.debitAfter.CreditsPosted, p.debitAfter.DebitsPending, p.debitAfter.CreditsPending,
+			p.creditVersion, p.creditAfter.DebitsPosted, p.creditAfter.CreditsPosted, p.creditAfter.DebitsPending, p.creditAfter.CreditsPending,
+		} {
+			figures[k][i] = v
+		}
+	}
+	batch.Queue(insertPostingsSQL, orgs, entries, numbers, origins, phases, figures[0], effective,
+		debits, figures[1], figures[2], figures[3], figures[4], figures[5],
+		credits, figures[6], figures[7], figures[8], figures[9], figures[10], b.now)
+}
+
+func (b *book) queueAccounts(batch *pgx.Batch) {
+	n := len(b.touched)
+	orgs, accounts := make([]ids.ID, n), make([]ids.ID, n)
+	d1, c1, d2, c2, versions := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	for i, a := range b.touched {
+		orgs[i], accounts[i], versions[i] = a.OrgID, a.ID, a.Version
+		d1[i], c1[i] = a.Balance.DebitsPosted, a.Balance.CreditsPosted
+		d2[i], c2[i] = a.Balance.DebitsPending, a.Balance.CreditsPending
+	}
+	batch.Queue(updateAccountsSQL, orgs, accounts, d1, c1, d2, c2, versions, b.now)
+}
