@@ -85,3 +85,19 @@ func TestSeedReproducesARun(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParseFaults: what is taken can be shown and read back, and keeps its bounds.
+func FuzzParseFaults(f *testing.F) {
+	for _, text := range []string{"", "heavy", "light,seed=7,slow_for=1s", "none,slow=1e-3,webhook_shuffle=1", "x,=,"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		read, err := sandbox.ParseFaults(text)
+		if err != nil {
+			return
+		}
+		if again, err := sandbox.ParseFaults(read.String()); err != nil || again != read {
+			t.Errorf("%q shows as %q, which reads as %+v: %v", text, read.String(), again, err)
+		}
+	})
+}

@@ -22,9 +22,10 @@
 //
 // # The files
 //
-// wire.go has the nouns as JSON shows them, charge.go the rules of a charge, book.go the record, api.go and
-// movements.go the provider's API, witness.go the witness, faults.go and chance.go the faults, webhooks.go and
-// deliver.go the notifications; provider.go, classify.go and notification.go are the adapter.
+// wire.go has the nouns as JSON shows them, charge.go the rules of a charge, book.go the record, api.go the provider's
+// API, perform.go a request's way through its faults to its effect, witness.go the witness, faults.go and chance.go
+// the faults, webhooks.go and deliver.go the notifications; provider.go, classify.go and notification.go are the
+// adapter.
 package sandbox
 
 import (

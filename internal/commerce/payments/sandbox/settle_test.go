@@ -19,7 +19,8 @@ import (
 // TestSlowEffectOutlivesItsClient: the client left before the effect, and it is made all the same.
 func TestSlowEffectOutlivesItsClient(t *testing.T) {
 	t.Parallel()
-	b := open(t, sandbox.ServerConfig{Faults: sandbox.Faults{Slow: 1, SlowFor: time.Hour, SettleWithin: 400 * time.Millisecond}})
+	// The effect comes after three quarters of the bound; the clock stands still, so that a busy machine is not too late.
+	b := open(t, sandbox.ServerConfig{Clock: newHandClock().now, Faults: sandbox.Faults{Slow: 1, SlowFor: time.Hour}})
 	ctx, leave := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer leave()
 	r, err := http.NewRequestWithContext(ctx, "POST", b.url+"/v1/charges", bytes.NewReader([]byte(chargeBody("r", "tok_approved", true))))
@@ -69,7 +70,7 @@ func TestClientTightensTheBound(t *testing.T) {
 	}
 }
 
-// TestEffectsKeepTheBoundUnderFaults: whatever befalls the requests, every charge was made within the bound of a send.
+// TestEffectsKeepTheBoundUnderFaults: whatever befalls the requests, every charge was made within the bound of its send.
 func TestEffectsKeepTheBoundUnderFaults(t *testing.T) {
 	t.Parallel()
 	f, err := sandbox.ParseFaults("heavy,slow=0.3,slow_for=10s,settle_within=300ms,seed=11")
@@ -110,7 +111,7 @@ func TestEffectsKeepTheBoundUnderFaults(t *testing.T) {
 			}
 		}
 	}
-	if made < n/2 || made == n {
+	if made == 0 || made == n {
 		t.Errorf("%d of %d charged: the faults prove nothing", made, n)
 	}
 }
