@@ -117,13 +117,13 @@ func every(ctx context.Context, interval time.Duration, fn func()) {
 }
 
 // A row that somebody has locked is passed over: its holder is finishing or nudging it, and everyone else's lease must not
-// wait for that. It comes back with kept = false; a lease that is lost does not come back.
+// wait for that. A lease that is held comes back, once more if it was prolonged; one that is lost does not.
 const heartbeatSQL = `
 	with lease as (
 		select h.n, h.org_id, h.task_id, h.token
 		from unnest($1::uuid[], $2::uuid[], $3::uuid[]) with ordinality as h (org_id, task_id, token, n)
 	), free as (
-		select l.org_id, l.task_id
+		select h.n, l.org_id, l.task_id
 		from lease h
 		join task_live l on l.org_id = h.org_id and l.task_id = h.task_id and l.lease_token = h.token
 		order by l.org_id, l.task_id
@@ -133,12 +133,13 @@ const heartbeatSQL = `
 		set due_at = statement_timestamp() + $4::bigint * interval '1 microsecond'
 		from free f
 		where l.org_id = f.org_id and l.task_id = f.task_id
-		returning l.org_id, l.task_id
+		returning f.n
 	)
-	select h.n, k.task_id is not null as kept
+	select n, true as kept from kept
+	union all
+	select h.n, false
 	from lease h
-	join task_live l on l.org_id = h.org_id and l.task_id = h.task_id and l.lease_token = h.token
-	left join kept k on k.org_id = h.org_id and k.task_id = h.task_id`
+	join task_live l on l.org_id = h.org_id and l.task_id = h.task_id and l.lease_token = h.token`
 
 // heartbeat prolongs the leases that were not confirmed lately, all in one statement.
 func (t *Tasks) heartbeat(ctx context.Context) {
@@ -176,15 +177,16 @@ func (t *Tasks) beat(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	known := make([]bool, n)
 	for _, a := range answers {
-		if h := list[a.N-1]; a.Kept {
-			h.confirmed = sent
+		known[a.N-1] = true
+		if a.Kept {
+			list[a.N-1].confirmed = sent
 		}
-		list[a.N-1] = nil
 	}
-	for _, h := range list {
+	for i, h := range list {
 		// Not found: taken over, or finished by its own handler a moment ago, and then nobody minds.
-		if h != nil && t.held[keyOf(h.task)] == h {
+		if !known[i] && t.held[keyOf(h.task)] == h {
 			t.lose(h)
 		}
 	}
