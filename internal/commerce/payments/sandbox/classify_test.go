@@ -178,3 +178,27 @@ func TestRetryAfterIsRead(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersToAMovementAreChecked: it must be our capture that succeeded.
+func TestAnswersToAMovementAreChecked(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]payments.Result{
+		`{"id":"op_1","kind":"capture","charge_id":"ch_1","reference":"c","amount":5,"status":"succeeded"}`: payments.ResultSucceeded,
+		`{"id":"op_1","kind":"capture","charge_id":"ch_1","reference":"c","amount":5,"status":"pending"}`:   payments.ResultPending,
+		`{"id":"op_1","kind":"capture","charge_id":"ch_1","reference":"c","amount":5,"status":"perhaps"}`:   payments.ResultUnknown,
+		`{"id":"op_1","kind":"refund","charge_id":"ch_1","reference":"c","amount":5,"status":"succeeded"}`:  payments.ResultUnknown,
+		`{"id":"op_1","kind":"capture","charge_id":"ch_1","reference":"d","amount":5,"status":"succeeded"}`: payments.ResultUnknown,
+		`{"kind":"capture","reference":"c","status":"succeeded"}`:                                           payments.ResultUnknown,
+		`[]`: payments.ResultUnknown,
+	} {
+		p := adapter(t, handle(t, func(w http.ResponseWriter, r *http.Request) {
+			_ = readAll(t, r.Body)
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, body)
+		}), 0)
+		r := payments.ProviderRequest{Kind: payments.KindCapture, Reference: "c", ChargeID: "ch_1", Amount: 5}
+		if a := p.Send(t.Context(), r); a.Result != want {
+			t.Errorf("%s: %+v", body, a)
+		}
+	}
+}

@@ -3,9 +3,12 @@ package sandbox_test
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/kontorhq/kontor/internal/commerce/payments"
 	"github.com/kontorhq/kontor/internal/commerce/payments/sandbox"
@@ -273,8 +276,32 @@ func TestAdapterReadsWebhooks(t *testing.T) {
 	if _, err := p.ParseWebhook(http.Header{}, got.body); codeOf(err) != "webhook_signature_invalid" {
 		t.Errorf("unsigned: %v", err)
 	}
+	for _, body := range []string{`{`, `{}`, `{"type":"charge.captured"}`} {
+		if _, err := p.ParseWebhook(signed(t, body), []byte(body)); codeOf(err) != "webhook_malformed" {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
 	unable := sandbox.NewProvider(sandbox.ProviderConfig{BaseURL: b.url})
 	if _, err := unable.ParseWebhook(got.header, got.body); codeOf(err) != "webhook_secret_invalid" {
 		t.Errorf("without a secret: %v", err)
 	}
+}
+
+// signed makes the header of a webhook from somebody who has the secret.
+func signed(t *testing.T, body string) http.Header {
+	t.Helper()
+	signer, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := clock.System()
+	signature, err := signer.Sign("msg_1", now, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := http.Header{}
+	h.Set("webhook-id", "msg_1")
+	h.Set("webhook-timestamp", strconv.FormatInt(now.Unix(), 10))
+	h.Set("webhook-signature", signature)
+	return h
 }
