@@ -347,6 +347,11 @@ type AccountCode = string
 // AccountID Examples: acc_01k4x9d2rzfqe8s5v0m3t7a1bc
 type AccountID = string
 
+// AccountName The code of an account that exists.
+//
+// Examples: provider/sandbox/clearing/EUR
+type AccountName = string
+
 // AccountPage defines model for AccountPage.
 type AccountPage struct {
 	Data    []Account `json:"data"`
@@ -839,15 +844,15 @@ type Posting struct {
 	// Amount In the smallest unit of the accounts' asset.
 	Amount int64 `json:"amount"`
 
-	// CreditAccount The account's name in your chart of accounts, a path of up to 16 parts.
+	// CreditAccount The code of an account that exists.
 	//
 	// Examples: provider/sandbox/clearing/EUR
-	CreditAccount AccountCode `json:"credit_account"`
+	CreditAccount AccountName `json:"credit_account"`
 
-	// DebitAccount The account's name in your chart of accounts, a path of up to 16 parts.
+	// DebitAccount The code of an account that exists.
 	//
 	// Examples: provider/sandbox/clearing/EUR
-	DebitAccount AccountCode `json:"debit_account"`
+	DebitAccount AccountName `json:"debit_account"`
 }
 
 // Problem What went wrong (RFC 9457).
@@ -1303,7 +1308,7 @@ type ClientInterface interface {
 	//
 	// Makes a ledger account. Its code, type, asset and scale never change. Creating the same account again, also under another
 	// key, answers `200` with the account as it is; with another type, asset, scale or bounds it is refused with
-	// `account_exists_with_different_settings`.
+	// `account_exists_with_different_terms`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1314,7 +1319,7 @@ type ClientInterface interface {
 	//
 	// Makes a ledger account. Its code, type, asset and scale never change. Creating the same account again, also under another
 	// key, answers `200` with the account as it is; with another type, asset, scale or bounds it is refused with
-	// `account_exists_with_different_settings`.
+	// `account_exists_with_different_terms`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1612,7 +1617,7 @@ func (c *Client) ListAccounts(ctx context.Context, params *ListAccountsParams, r
 //
 // Makes a ledger account. Its code, type, asset and scale never change. Creating the same account again, also under another
 // key, answers `200` with the account as it is; with another type, asset, scale or bounds it is refused with
-// `account_exists_with_different_settings`.
+// `account_exists_with_different_terms`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1633,7 +1638,7 @@ func (c *Client) CreateAccountWithBody(ctx context.Context, params *CreateAccoun
 //
 // Makes a ledger account. Its code, type, asset and scale never change. Creating the same account again, also under another
 // key, answers `200` with the account as it is; with another type, asset, scale or bounds it is refused with
-// `account_exists_with_different_settings`.
+// `account_exists_with_different_terms`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3563,7 +3568,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Makes a ledger account. Its code, type, asset and scale never change. Creating the same account again, also under another
 	// key, answers `200` with the account as it is; with another type, asset, scale or bounds it is refused with
-	// `account_exists_with_different_settings`.
+	// `account_exists_with_different_terms`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3574,7 +3579,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Makes a ledger account. Its code, type, asset and scale never change. Creating the same account again, also under another
 	// key, answers `200` with the account as it is; with another type, asset, scale or bounds it is refused with
-	// `account_exists_with_different_settings`.
+	// `account_exists_with_different_terms`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5268,7 +5273,7 @@ func (c *ClientWithResponses) ListAccountsWithResponse(ctx context.Context, para
 //
 // Makes a ledger account. Its code, type, asset and scale never change. Creating the same account again, also under another
 // key, answers `200` with the account as it is; with another type, asset, scale or bounds it is refused with
-// `account_exists_with_different_settings`.
+// `account_exists_with_different_terms`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5285,7 +5290,7 @@ func (c *ClientWithResponses) CreateAccountWithBodyWithResponse(ctx context.Cont
 //
 // Makes a ledger account. Its code, type, asset and scale never change. Creating the same account again, also under another
 // key, answers `200` with the account as it is; with another type, asset, scale or bounds it is refused with
-// `account_exists_with_different_settings`.
+// `account_exists_with_different_terms`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -348,6 +348,11 @@ type AccountCode = string
 // AccountID Examples: acc_01k4x9d2rzfqe8s5v0m3t7a1bc
 type AccountID = string
 
+// AccountName The code of an account that exists.
+//
+// Examples: provider/sandbox/clearing/EUR
+type AccountName = string
+
 // AccountPage defines model for AccountPage.
 type AccountPage struct {
 	Data    []Account `json:"data"`
@@ -840,15 +845,15 @@ type Posting struct {
 	// Amount In the smallest unit of the accounts' asset.
 	Amount int64 `json:"amount"`
 
-	// CreditAccount The account's name in your chart of accounts, a path of up to 16 parts.
+	// CreditAccount The code of an account that exists.
 	//
 	// Examples: provider/sandbox/clearing/EUR
-	CreditAccount AccountCode `json:"credit_account"`
+	CreditAccount AccountName `json:"credit_account"`
 
-	// DebitAccount The account's name in your chart of accounts, a path of up to 16 parts.
+	// DebitAccount The code of an account that exists.
 	//
 	// Examples: provider/sandbox/clearing/EUR
-	DebitAccount AccountCode `json:"debit_account"`
+	DebitAccount AccountName `json:"debit_account"`
 }
 
 // Problem What went wrong (RFC 9457).

@@ -1,0 +1,429 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/kontorhq/kontor/internal/kit/fault"
+)
+
+// depthMax bounds how deep a body may nest. The contract's deepest goes to five.
+const depthMax = 32
+
+// document is a request body, read once: its value for validation and binding, its canonical form for the fingerprint.
+type document struct {
+	value     any             // nil, bool, int64, string, []any or map[string]any
+	canonical []byte          // members sorted, no insignificant space, strings escaped in one way, numbers as written
+	problems  []fault.Problem // numbers that JSON allows and the contract does not: fractions, and beyond 64 bits
+}
+
+// readDocument is stricter than encoding/json, because two readers of a body must never see two different bodies: no
+// member twice, no text that is not UTF-8, no half of a surrogate pair, nothing after the end. It also refuses NUL, which
+// PostgreSQL cannot store. valuesMax bounds the memory that a small body can ask for.
+func readDocument(raw []byte, valuesMax int) (document, error) {
+	r := documentReader{raw: raw, valuesLeft: valuesMax, canonical: make([]byte, 0, len(raw))}
+	r.space()
+	value, err := r.value(0)
+	if err != nil {
+		return document{}, err
+	}
+	if r.space(); r.at < len(r.raw) {
+		return document{}, r.malformed("Something follows the end of the JSON text")
+	}
+	return document{value: value, canonical: r.canonical, problems: r.problems}, nil
+}
+
+type documentReader struct {
+	raw        []byte
+	at         int
+	canonical  []byte
+	scratch    []byte
+	path       []string
+	members    []member // of the objects being read, one above the other
+	problems   []fault.Problem
+	valuesLeft int
+}
+
+// member is where an object's member lies in the canonical form.
+type member struct {
+	name     string
+	from, to int
+}
+
+func (r *documentReader) malformed(what string, args ...any) error {
+	line := 1 + bytes.Count(r.raw[:min(r.at, len(r.raw))], []byte{'\n'})
+	f := fault.New(fault.Invalid, "malformed_json", fmt.Sprintf(what, args...)+fmt.Sprintf(" (line %d, byte %d).", line, r.at))
+	return f.At(pointer(r.path))
+}
+
+// pointer writes a path as a JSON pointer (RFC 6901).
+func pointer(path []string) string {
+	var b strings.Builder
+	for _, token := range path {
+		b.WriteByte('/')
+		b.WriteString(pointerEscape(token))
+	}
+	return b.String()
+}
+
+func pointerEscape(token string) string {
+	if !strings.ContainsAny(token, "~/") {
+		return token
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(token, "~", "~0"), "/", "~1")
+}
+
+func (r *documentReader) space() {
+	for r.at < len(r.raw) {
+		switch r.raw[r.at] {
+		case ' ', '\t', '\n', '\r':
+			r.at++
+		default:
+			return
+		}
+	}
+}
+
+// next is the next byte that is not space, or 0 at the end.
+func (r *documentReader) next() byte {
+	r.space()
+	if r.at == len(r.raw) {
+		return 0
+	}
+	return r.raw[r.at]
+}
+
+func (r *documentReader) value(depth int) (any, error) {
+	if depth > depthMax {
+		return nil, r.malformed("The JSON nests deeper than %d levels", depthMax)
+	}
+	if r.valuesLeft--; r.valuesLeft < 0 {
+		return nil, r.malformed("The JSON has more values than this request can need")
+	}
+	switch c := r.next(); {
+	case c == '{':
+		return r.object(depth)
+	case c == '[':
+		return r.array(depth)
+	case c == '"':
+		return r.text()
+	case c == '-' || c >= '0' && c <= '9':
+		return r.number()
+	case c == 't':
+		return r.literal("true", true)
+	case c == 'f':
+		return r.literal("false", false)
+	case c == 'n':
+		return r.literal("null", nil)
+	case r.at == len(r.raw):
+		return nil, r.malformed("The JSON ends too early")
+	default:
+		return nil, r.malformed("A value cannot begin with %q", c)
+	}
+}
+
+func (r *documentReader) literal(word string, value any) (any, error) {
+	if !bytes.HasPrefix(r.raw[r.at:], []byte(word)) {
+		return nil, r.malformed("There is no such word in JSON; did you mean %s?", word)
+	}
+	r.at += len(word)
+	r.canonical = append(r.canonical, word...)
+	return value, nil
+}
+
+func (r *documentReader) object(depth int) (any, error) {
+	value := make(map[string]any)
+	base, start := len(r.members), len(r.canonical)
+	r.canonical = append(r.canonical, '{')
+	r.at++
+	sorted := true
+	for c := r.next(); c != '}'; c = r.next() {
+		if len(value) > 0 {
+			if c != ',' {
+				return nil, r.malformed("An object goes on with a comma or ends with }")
+			}
+			r.at++
+			r.canonical = append(r.canonical, ',')
+			c = r.next()
+		}
+		if c != '"' {
+			return nil, r.malformed("An object's member begins with its name in double quotes")
+		}
+		m := member{from: len(r.canonical)}
+		name, err := r.text()
+		if err != nil {
+			return nil, err
+		}
+		m.name = name
+		r.path = append(r.path, name)
+		if _, twice := value[name]; twice {
+			return nil, r.malformed("The member %q is there twice", name)
+		}
+		if r.next() != ':' {
+			return nil, r.malformed("A member's name is followed by a colon")
+		}
+		r.at++
+		r.canonical = append(r.canonical, ':')
+		if value[name], err = r.value(depth + 1); err != nil {
+			return nil, err
+		}
+		r.path = r.path[:len(r.path)-1]
+		m.to = len(r.canonical)
+		sorted = sorted && (len(r.members) == base || r.members[len(r.members)-1].name < name)
+		r.members = append(r.members, m)
+	}
+	r.at++
+	if !sorted {
+		r.sort(r.members[base:], start)
+	}
+	r.members = r.members[:base]
+	r.canonical = append(r.canonical, '}')
+	return value, nil
+}
+
+// sort puts the members of the object that begins at start into the order of their names.
+func (r *documentReader) sort(members []member, start int) {
+	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	r.scratch = append(r.scratch[:0], r.canonical[start:]...)
+	out := append(r.canonical[:start], '{')
+	for i, m := range members {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, r.scratch[m.from-start:m.to-start]...)
+	}
+	r.canonical = out
+}
+
+func (r *documentReader) array(depth int) (any, error) {
+	value := make([]any, 0, 4)
+	r.canonical = append(r.canonical, '[')
+	r.at++
+	for c := r.next(); c != ']'; c = r.next() {
+		if len(value) > 0 {
+			if c != ',' {
+				return nil, r.malformed("An array goes on with a comma or ends with ]")
+			}
+			r.at++
+			r.canonical = append(r.canonical, ',')
+		}
+		r.path = append(r.path, index(len(value)))
+		item, err := r.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		r.path = r.path[:len(r.path)-1]
+		value = append(value, item)
+	}
+	r.at++
+	r.canonical = append(r.canonical, ']')
+	return value, nil
+}
+
+// index writes an array's index without allocating for the small ones.
+func index(i int) string {
+	const digits = "0123456789"
+	if i < len(digits) {
+		return digits[i : i+1]
+	}
+	return fmt.Sprint(i)
+}
+
+// number reads a number. All numbers of the contract are whole and fit 64 bits; others are noted, not fatal, so
+// that they are reported together with everything else that is wrong.
+func (r *documentReader) number() (any, error) {
+	start := r.at
+	if r.raw[r.at] == '-' {
+		r.at++
+	}
+	digits := r.digits()
+	if digits == 0 || digits > 1 && r.raw[r.at-digits] == '0' {
+		return nil, r.malformed("This is not a number as JSON writes it")
+	}
+	whole := r.raw[start:r.at]
+	fraction := false
+	if r.at < len(r.raw) && r.raw[r.at] == '.' {
+		fraction = true
+		if r.at++; r.digits() == 0 {
+			return nil, r.malformed("This is not a number as JSON writes it")
+		}
+	}
+	if r.at < len(r.raw) && (r.raw[r.at] == 'e' || r.raw[r.at] == 'E') {
+		fraction = true
+		if r.at++; r.at < len(r.raw) && (r.raw[r.at] == '+' || r.raw[r.at] == '-') {
+			r.at++
+		}
+		if r.digits() == 0 {
+			return nil, r.malformed("This is not a number as JSON writes it")
+		}
+	}
+	r.canonical = append(r.canonical, r.raw[start:r.at]...)
+	if fraction {
+		r.note("must be a whole number, written without a fraction or an exponent")
+		return int64(0), nil
+	}
+	value, ok := parseInt64(whole)
+	if !ok {
+		r.note("must fit a 64-bit integer")
+	}
+	return value, nil
+}
+
+func (r *documentReader) note(detail string) {
+	r.problems = append(r.problems, fault.Problem{Param: pointer(r.path), Detail: detail})
+}
+
+func (r *documentReader) digits() int {
+	start := r.at
+	for r.at < len(r.raw) && r.raw[r.at] >= '0' && r.raw[r.at] <= '9' {
+		r.at++
+	}
+	return r.at - start
+}
+
+// parseInt64 reads an optional minus and digits.
+func parseInt64(text []byte) (int64, bool) {
+	limit := uint64(math.MaxInt64)
+	negative := text[0] == '-'
+	if negative {
+		text = text[1:]
+		limit++
+	}
+	if len(text) > 19 {
+		return 0, false
+	}
+	var n uint64 // 19 digits fit
+	for _, c := range text {
+		n = n*10 + uint64(c-'0')
+	}
+	if n > limit {
+		return 0, false
+	}
+	if negative {
+		return int64(-n), true
+	}
+	return int64(n), true
+}
+
+// text reads a string. Most have no escapes: those are copied once, and are their own canonical form.
+func (r *documentReader) text() (string, error) {
+	start := r.at + 1
+	ascii := true
+	for i := start; i < len(r.raw); i++ {
+		switch c := r.raw[i]; {
+		case c == '"':
+			if !ascii && !utf8.Valid(r.raw[start:i]) {
+				return "", r.malformed("The text is not UTF-8")
+			}
+			r.at = i + 1
+			r.canonical = append(r.canonical, r.raw[start-1:i+1]...)
+			return string(r.raw[start:i]), nil
+		case c == '\\':
+			return r.escapedText(start, i)
+		case c < ' ':
+			r.at = i
+			return "", r.malformed("A control character must be escaped")
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	r.at = len(r.raw)
+	return "", r.malformed("A text does not end")
+}
+
+// escapedText reads a string on from its first escape at i.
+func (r *documentReader) escapedText(start, i int) (string, error) {
+	out := append(make([]byte, 0, i-start+32), r.raw[start:i]...)
+	for r.at = i; r.at < len(r.raw); {
+		switch c := r.raw[r.at]; {
+		case c == '"':
+			if !utf8.Valid(out) {
+				return "", r.malformed("The text is not UTF-8")
+			}
+			r.at++
+			r.canonical = appendText(r.canonical, out)
+			return string(out), nil
+		case c < ' ':
+			return "", r.malformed("A control character must be escaped")
+		case c == '\\':
+			char, err := r.escape()
+			if err != nil {
+				return "", err
+			}
+			out = utf8.AppendRune(out, char)
+		default:
+			out = append(out, c)
+			r.at++
+		}
+	}
+	return "", r.malformed("A text does not end")
+}
+
+// escape reads one escape sequence, or the two of a surrogate pair.
+func (r *documentReader) escape() (rune, error) {
+	if r.at+1 == len(r.raw) {
+		return 0, r.malformed("A text does not end")
+	}
+	const letters, meant = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
+	c := r.raw[r.at+1]
+	if i := strings.IndexByte(letters, c); i >= 0 {
+		r.at += 2
+		return rune(meant[i]), nil
+	}
+	char, ok := r.hex(r.at)
+	switch {
+	case !ok:
+		return 0, r.malformed("There is no such escape in JSON")
+	case char == 0:
+		return 0, r.malformed("Text cannot hold the character NUL")
+	case utf16.IsSurrogate(char):
+		low, ok := r.hex(r.at + 6)
+		if char = utf16.DecodeRune(char, low); !ok || char == utf8.RuneError {
+			return 0, r.malformed("Half of a surrogate pair is no character")
+		}
+		r.at += 6
+	}
+	r.at += 6
+	return char, nil
+}
+
+// hex reads \uXXXX at the given place.
+func (r *documentReader) hex(at int) (rune, bool) {
+	if at+6 > len(r.raw) || r.raw[at] != '\\' || r.raw[at+1] != 'u' {
+		return 0, false
+	}
+	var char rune
+	for _, c := range r.raw[at+2 : at+6] {
+		switch {
+		case c >= '0' && c <= '9':
+			char = char<<4 | rune(c-'0')
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			char = char<<4 | rune(c|0x20-'a'+10)
+		default:
+			return 0, false
+		}
+	}
+	return char, true
+}
+
+// appendText writes a string with the fewest escapes: the quote, the backslash and control characters.
+func appendText(out, text []byte) []byte {
+	const digits = "0123456789abcdef"
+	out = append(out, '"')
+	for _, c := range text {
+		switch {
+		case c == '"' || c == '\\':
+			out = append(out, '\\', c)
+		case c < ' ':
+			out = append(out, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		default:
+			out = append(out, c)
+		}
+	}
+	return append(out, '"')
+}
