@@ -1,0 +1,93 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestPausesDoubleUpToTheirBound(t *testing.T) {
+	t.Parallel()
+	p := Policy{MinBackoff: time.Second, MaxBackoff: 20 * time.Second, Jitter: -1}.withDefaults()
+	for attempts, want := range map[int]time.Duration{
+		1: time.Second, 2: 2 * time.Second, 3: 4 * time.Second, 4: 8 * time.Second, 5: 16 * time.Second, 6: 20 * time.Second, 7: 20 * time.Second, 1000: 20 * time.Second,
+	} {
+		if got := p.pause(attempts, 0.9); got != want {
+			t.Errorf("after %d attempts %v, want %v", attempts, got, want)
+		}
+	}
+}
+
+func TestJitterStaysWithinItsShareAndTheBound(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p := Policy{
+			MinBackoff: time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "min")),
+			MaxBackoff: time.Duration(rapid.Int64Range(int64(time.Hour), int64(1000*time.Hour)).Draw(t, "max")),
+			Jitter:     rapid.Float64Range(0.01, 1).Draw(t, "jitter"),
+		}
+		attempts, chance := rapid.IntRange(1, 100).Draw(t, "attempts"), rapid.Float64Range(0, 0.999999).Draw(t, "chance")
+		bare := p
+		bare.Jitter = -1
+		middle, got := bare.pause(attempts, 0), p.pause(attempts, chance)
+		low := time.Duration(float64(middle)*(1-p.Jitter)) - 2
+		high := min(p.MaxBackoff, time.Duration(float64(middle)*(1+p.Jitter))+2)
+		if got < low || got > high || got < 0 {
+			t.Fatalf("%v is not between %v and %v", got, low, high)
+		}
+	})
+}
+
+func TestEveryVerdictHasItsConclusion(t *testing.T) {
+	t.Parallel()
+	policy := Policy{MaxAttempts: 3, MinBackoff: time.Second, Jitter: -1}.withDefaults()
+	why := errors.New("why")
+	panicked := Retry("panic", why)
+	panicked.unclear = true
+	for _, c := range []struct {
+		name    string
+		verdict Verdict
+		attempt int
+		excused int
+		cause   error
+		want    string
+	}{
+		{"success", Succeeded(), 1, 0, nil, "succeeded done"},
+		{"success, though the node stops", Succeeded(), 1, 0, errStopping, "succeeded done"},
+		{"failure for good", Failed("f", why), 1, 0, nil, "failed f done"},
+		{"snooze", Snooze(time.Minute, "s"), 9, 0, nil, "snoozed s 1m0s"},
+		{"snooze, though the node stops", Snooze(time.Minute, "s"), 1, 0, errStopping, "snoozed s 1m0s"},
+		{"first retry", Retry("r", why), 1, 0, nil, "failed r 1s"},
+		{"second retry", Retry("r", why), 2, 0, nil, "failed r 2s"},
+		{"last retry", Retry("r", why), 3, 0, nil, "failed r done"},
+		{"snoozes do not count", Retry("r", why), 9, 8, nil, "failed r 1s"},
+		{"retry as the node stops", Retry("r", why), 3, 0, errStopping, "interrupted r 0s unclear"},
+		{"retry after the time was up", Retry("r", context.DeadlineExceeded), 1, 0, errTimedOut, "timed_out r 1s unclear"},
+		{"last retry after the time was up", Retry("r", why), 3, 0, errTimedOut, "timed_out r done unclear"},
+		{"panic", panicked, 1, 0, nil, "failed panic 1s unclear"},
+	} {
+		got := conclude(Task{Attempt: c.attempt, excused: c.excused}, policy, c.verdict, c.cause, 0.5)
+		shown := got.Outcome
+		if got.ErrorCode != "" {
+			shown += " " + got.ErrorCode
+		}
+		if got.Done {
+			shown += " done"
+		} else {
+			shown += " " + got.Next.String()
+		}
+		if got.unclear {
+			shown += " unclear"
+		}
+		if shown != c.want {
+			t.Errorf("%s: %s, want %s", c.name, shown, c.want)
+		}
+		if c.verdict.err != nil && string(got.Detail) != fmt.Sprintf(`{"error":%q}`, c.verdict.err) {
+			t.Errorf("%s: detail %s", c.name, got.Detail)
+		}
+	}
+}
