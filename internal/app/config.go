@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -69,6 +70,9 @@ type Config struct {
 	LogFormat string
 	// OTLPEndpoint is the base URL of an OpenTelemetry collector. Empty: no traces are made.
 	OTLPEndpoint string
+
+	// LogOutput is where log lines go; nil means standard error. The one field that is no setting.
+	LogOutput io.Writer
 }
 
 // DefaultConfig is the configuration of a node that was told nothing. It has no DatabaseURL, so it does not pass
@@ -80,7 +84,7 @@ func DefaultConfig() Config {
 		Node:                   nodeName(),
 		Listen:                 "127.0.0.1:8080",
 		AdminListen:            "127.0.0.1:9464",
-		RequestTimeoutSeconds:  30,
+		RequestTimeoutSeconds:  35,
 		PaymentWaitSeconds:     10,
 		ShutdownTimeoutSeconds: 25,
 		ProviderTimeoutSeconds: 5,

@@ -130,7 +130,7 @@ func TestConfigCheck(t *testing.T) {
 				"--provider-timeout-seconds", "--task-lease-seconds",
 			},
 		},
-		{name: "waits longer than a request", change: func(c *app.Config) { c.PaymentWaitSeconds = 30 }, errs: []string{"below --request-timeout-seconds"}},
+		{name: "waits longer than a request", change: func(c *app.Config) { c.PaymentWaitSeconds = 35 }, errs: []string{"below --request-timeout-seconds"}},
 		{name: "too few connections", change: func(c *app.Config) { c.DatabaseConnectionsMax = 1 }, errs: []string{"4 to 1000, not 1"}},
 		{name: "no workers", change: func(c *app.Config) { c.TaskWorkers = 0 }, errs: []string{"--task-workers"}},
 		{

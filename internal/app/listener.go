@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,16 +25,28 @@ type listener struct {
 	name   string
 	socket net.Listener
 	server *http.Server
+	active atomic.Int64 // requests under way
 }
 
-// listen takes the address. requestTimeout bounds reading a request, and with a margin answering it.
+// errAddressTaken says that another process listens there.
+var errAddressTaken = errors.New("the address is taken")
+
+// isAddressTaken tells whether that is why a socket could not be opened.
+func isAddressTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+
+// listen takes the address. log may be nil.
+//
+// requestTimeout bounds reading a request, and with a margin answering it.
 func listen(ctx context.Context, name, address string, requestTimeout time.Duration, log *slog.Logger) (*listener, error) {
 	socket, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
+	if isAddressTaken(err) {
 		return nil, fmt.Errorf("%w: %s for the %s; choose another with --listen or --admin-listen", errAddressTaken, address, name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for the %s: %w", name, err)
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
 	return &listener{name: name, socket: socket, server: &http.Server{
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -44,9 +57,6 @@ func listen(ctx context.Context, name, address string, requestTimeout time.Durat
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers do to a socket is not our error
 	}}, nil
 }
-
-// errAddressTaken says that another process listens there.
-var errAddressTaken = errors.New("the address is taken")
 
 // URL is the base URL at which the listener is reached from this machine.
 func (l *listener) URL() string {
@@ -60,27 +70,38 @@ func (l *listener) URL() string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
+// part makes the listener a part of a lifecycle.
+func (l *listener) part(handler http.Handler, grace time.Duration) part {
+	return part{name: l.name, run: func(ctx context.Context) error { return l.serve(ctx, handler, grace) }}
+}
+
 // close gives the port back when the listener will not serve after all.
 func (l *listener) close() { _ = l.socket.Close() }
 
 // serve answers requests until ctx ends; then it takes no more, lets those under way finish, and cuts them off
 // within the grace that is left.
 func (l *listener) serve(ctx context.Context, handler http.Handler, grace time.Duration) error {
-	l.server.Handler = handler
+	l.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l.active.Add(1)
+		defer l.active.Add(-1)
+		handler.ServeHTTP(w, r)
+	})
 	stopped := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-		defer cancel()
-		err := l.server.Shutdown(bounded)
-		if err != nil {
-			_ = l.server.Close()
-			err = fmt.Errorf("the %s cut off requests under way: %w", l.name, err)
-		}
-		stopped <- err
-	}()
+	stop := context.AfterFunc(ctx, func() { stopped <- l.shutdown(context.WithoutCancel(ctx), grace) })
 	if err := l.server.Serve(l.socket); !errors.Is(err, http.ErrServerClosed) {
+		stop()
 		return fmt.Errorf("serve the %s: %w", l.name, err)
 	}
 	return <-stopped
+}
+
+func (l *listener) shutdown(ctx context.Context, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	if err := l.server.Shutdown(ctx); err != nil {
+		active := l.active.Load()
+		_ = l.server.Close()
+		return fmt.Errorf("%d requests were still under way and were cut off: %w", active, err)
+	}
+	return nil
 }

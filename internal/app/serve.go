@@ -1,6 +1,33 @@
 package app
 
-import "github.com/spf13/cobra"
+import (
+	"fmt"
 
-func newServeCommand(c *cli) *cobra.Command { return &cobra.Command{Use: "serve", GroupID: groupRun} }
-func newDevCommand(c *cli) *cobra.Command   { return &cobra.Command{Use: "dev", GroupID: groupRun} }
+	"github.com/spf13/cobra"
+)
+
+func newServeCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run a node: the API, the workers, or both", Args: cobra.NoArgs, GroupID: groupRun,
+		Long: "Runs a node. Each setting is a flag or the variable named beside it; a flag wins. What holds a password is better\n" +
+			"given as a variable, because flags can be seen by others on the same machine. SIGTERM stops it gracefully, a\n" +
+			"second one at once.",
+	}
+	BindSettings(cmd.Flags(), DefaultConfig())
+	cmd.RunE = c.run(func(cmd *cobra.Command, _ []string) error {
+		cfg, err := c.config(cmd, DefaultConfig())
+		if err != nil {
+			return err
+		}
+		cfg.LogOutput = c.process.Err
+		node, err := New(cmd.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		if isTerminal(c.process.Err) {
+			_, _ = fmt.Fprintf(c.process.Err, "kontor serve: API %s, admin %s; Ctrl-C stops it\n", node.URL(), node.AdminURL())
+		}
+		return node.Run(cmd.Context())
+	})
+	return cmd
+}

@@ -19,6 +19,7 @@ const variablePrefix = "KONTOR_"
 const (
 	clientKeyVariable  = "KONTOR_API_KEY"
 	testVariablePrefix = "KONTOR_TEST_"
+	testKeepVariable   = "KONTOR_KEEP_DB"
 )
 
 // setting is one field of Config as people meet it.
@@ -221,7 +222,7 @@ func unknownVariables(environ []string) []string {
 	for _, pair := range environ {
 		name, _, _ := strings.Cut(pair, "=")
 		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, name) ||
-			name == clientKeyVariable || strings.HasPrefix(name, testVariablePrefix) ||
+			name == clientKeyVariable || name == testKeepVariable || strings.HasPrefix(name, testVariablePrefix) ||
 			link.MatchString(name) || linkURL.MatchString(pair) {
 			continue
 		}

@@ -1,0 +1,130 @@
+// Package app puts Kontor together: the configuration, every module in floor order, the stages in which a node starts and
+// stops, and the verbs of the command line. It owns no tables.
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/clock"
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/lane"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/kit/telemetry"
+	"github.com/kontorhq/kontor/internal/platform/access"
+)
+
+// App is one node. Make it with New, then Run it once, or Close it.
+type App struct {
+	cfg      Config
+	tel      *telemetry.Telemetry
+	log      *slog.Logger
+	db       *postgres.DB
+	access   *access.Access
+	api      *listener // nil without the role api
+	admin    *listener
+	life     lifecycle
+	draining atomic.Bool
+	closed   atomic.Bool
+}
+
+// New makes a node: it opens the database, wires every module in floor order and takes its ports, but answers nothing
+// and works on nothing before Run. When it fails, what it had opened is closed again.
+func New(ctx context.Context, cfg Config) (app *App, err error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	a := &App{cfg: cfg}
+	defer func() {
+		if err != nil {
+			a.Close(ctx)
+		}
+	}()
+
+	// kit
+	if a.tel, err = telemetry.New(ctx, telemetryConfig(cfg)); err != nil {
+		return nil, err
+	}
+	a.log = a.tel.Logger
+	registry, now, source := a.tel.Registry, clock.System, ids.NewSource(clock.System)
+	if a.db, err = postgres.Open(ctx, cfg.DatabaseURL, postgres.Options{
+		ConnectionsMax: int32(cfg.DatabaseConnectionsMax), //nolint:gosec // Check bounds it
+		Name:           "kontor " + cfg.Node, Traced: a.tel.Tracing(),
+	}); err != nil {
+		return nil, err
+	}
+	a.db.Register(registry)
+	schema, err := checkSchema(ctx, cfg.DatabaseURL)
+	if err != nil {
+		return nil, err
+	}
+	lanes := lane.NewMetrics(registry)
+	_ = lanes
+
+	// platform
+	a.access = access.New(a.db, now, source)
+
+	// edge
+	ready := &readiness{db: a.db, schema: schema, draining: a.draining.Load, stopped: a.life.stopped}
+	if a.admin, err = listen(ctx, "admin listener", cfg.AdminListen, adminTimeout, a.log); err != nil {
+		return nil, err
+	}
+	a.life = lifecycle{stopping: a.announceStop, stages: []stage{
+		{budget: a.budget(0.10), parts: []part{a.admin.part(newAdminHandler(ready, registry), time.Second)}},
+	}}
+	return a, nil
+}
+
+// adminTimeout leaves time for a profile of a minute.
+const adminTimeout = 75 * time.Second
+
+func telemetryConfig(cfg Config) telemetry.Config {
+	return telemetry.Config{
+		Service: "kontor", Version: readBuild().Version, Node: cfg.Node, LogLevel: cfg.LogLevel, LogFormat: cfg.LogFormat,
+		OTLPEndpoint: cfg.OTLPEndpoint, Output: cfg.LogOutput,
+	}
+}
+
+// checkSchema refuses a database that lacks steps this binary knows, and returns the newest of those.
+func checkSchema(ctx context.Context, url string) (int64, error) {
+	steps, err := readSteps(ctx, url)
+	if err != nil {
+		return 0, err
+	}
+	if behind := pending(steps); len(behind) > 0 {
+		return 0, fmt.Errorf("the database's schema lacks %d steps, the first is %s: run kontor migrate up", len(behind), behind[0].Name)
+	}
+	return steps[len(steps)-1].Version, nil
+}
+
+// URL is the base URL of the API, as reached from this machine; empty without the role api.
+func (a *App) URL() string {
+	if a.api == nil {
+		return ""
+	}
+	return a.api.URL()
+}
+
+// AdminURL is the base URL of health, metrics and profiles.
+func (a *App) AdminURL() string { return a.admin.URL() }
+
+// Close gives back what New has opened, for an App that will not Run. A second Close does nothing.
+func (a *App) Close(ctx context.Context) {
+	if a.closed.Swap(true) {
+		return
+	}
+	for _, l := range []*listener{a.api, a.admin} {
+		if l != nil {
+			l.close()
+		}
+	}
+	if a.db != nil {
+		a.db.Close()
+	}
+	if a.tel != nil {
+		_ = a.tel.Shutdown(ctx) // nobody is left to tell
+	}
+}
