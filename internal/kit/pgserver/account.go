@@ -25,7 +25,7 @@ func chooseAccount(dir string) (account, error) {
 		return account{name: "uid " + strconv.Itoa(uid), uid: uid, gid: os.Getegid()}, nil
 	}
 	names := []string{"postgres", "nobody"}
-	if uid, _, err := ownerOf(dir); err == nil && uid != 0 {
+	if uid, err := ownerOf(dir); err == nil && uid != 0 {
 		if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 			names = []string{u.Username}
 		}
@@ -87,7 +87,7 @@ func makeParents(dir string) error {
 		return nil
 	}
 	if err == nil {
-		err = os.Chmod(dir, 0o755) //nolint:gosec // a parent to pass through; the data root itself is 0700
+		err = os.Chmod(dir, 0o755)
 	}
 	if err != nil {
 		return fmt.Errorf("make a parent of the data root: %w", err)
@@ -97,7 +97,7 @@ func makeParents(dir string) error {
 
 // takeRoot makes the account the owner of the root, unless there is already a cluster of somebody else's in it.
 func (a account) takeRoot(dir string) error {
-	uid, _, err := ownerOf(dir)
+	uid, err := ownerOf(dir)
 	if err != nil {
 		return fmt.Errorf("look at the data root: %w", err)
 	}
@@ -105,13 +105,13 @@ func (a account) takeRoot(dir string) error {
 		return fmt.Errorf("the directory belongs to uid %d and PostgreSQL would run as %s: start kontor as its owner, or choose another directory", uid, a.name)
 	}
 	data := filepath.Join(dir, "data")
-	if owner, _, err := ownerOf(data); err == nil && owner != a.uid {
+	if owner, err := ownerOf(data); err == nil && owner != a.uid {
 		return fmt.Errorf("%s belongs to uid %d and PostgreSQL would run as %s: chown -R %d %s, or choose another directory", data, owner, a.name, a.uid, dir)
 	}
 	if err := a.own(dir); err != nil {
 		return err
 	}
-	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory, closed to all but its owner
+	if err := os.Chmod(dir, 0o700); err != nil {
 		return fmt.Errorf("close the data root to others: %w", err)
 	}
 	return nil
@@ -167,14 +167,14 @@ func (a account) canEnter(info fs.FileInfo) bool {
 }
 
 // ownerOf does not follow a symbolic link.
-func ownerOf(path string) (uid, mode int, err error) {
+func ownerOf(path string) (uid int, err error) {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return 0, 0, fmt.Errorf("%s: this system does not say who owns a file", path)
+		return 0, fmt.Errorf("%s: this system does not say who owns a file", path)
 	}
-	return int(stat.Uid), int(info.Mode().Perm()), nil
+	return int(stat.Uid), nil
 }

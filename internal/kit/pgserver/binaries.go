@@ -132,7 +132,7 @@ func examine(ctx context.Context, dir string) (binaries, error) {
 	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
 		return binaries{}, fmt.Errorf("%s holds no PostgreSQL server: %w", dir, err)
 	}
-	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output() //nolint:gosec // a server's place
+	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
 	if err != nil {
 		return binaries{}, fmt.Errorf("ask the server in %s for its version: %w", dir, err)
 	}

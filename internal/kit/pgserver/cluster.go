@@ -100,7 +100,7 @@ func (s *Server) discardable() bool {
 
 // clusterMajor is the major version that a cluster was made by, such as 15; empty when there is no cluster.
 func clusterMajor(dataDir string) string {
-	version, err := os.ReadFile(filepath.Join(dataDir, "PG_VERSION")) //nolint:gosec // the path is ours
+	version, err := os.ReadFile(filepath.Join(dataDir, "PG_VERSION"))
 	if err != nil {
 		return ""
 	}
@@ -205,7 +205,7 @@ func socketDir(root string, a account) (string, error) {
 // makeSocketDir makes it empty and closed to others. Under a shared temporary directory another user may have made it
 // before us: then it is not ours, and whoever owns it could listen in our place.
 func makeSocketDir(dir string, a account) error {
-	if uid, _, err := ownerOf(dir); err == nil && uid != a.uid && uid != 0 {
+	if uid, err := ownerOf(dir); err == nil && uid != a.uid && uid != 0 {
 		return fmt.Errorf("the socket directory %s belongs to uid %d, not to %s: remove it", dir, uid, a.name)
 	}
 	if err := os.RemoveAll(dir); err != nil {

@@ -144,7 +144,7 @@ func openDirectories(dir string) error {
 		if err != nil || !d.IsDir() {
 			return err
 		}
-		return os.Chmod(path, 0o755) //nolint:gosec // programs, as in /usr/bin
+		return os.Chmod(path, 0o755)
 	})
 }
 
@@ -164,7 +164,7 @@ func unpackMember(root *os.Root, header *tar.Header, content io.Reader) error {
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(file, content) //nolint:gosec // bounded by the checksum of what we chose to fetch
+		_, err = io.Copy(file, content)
 		return errors.Join(err, file.Chmod(mode), file.Close())
 	default:
 		return nil // hard links and devices: these builds have none

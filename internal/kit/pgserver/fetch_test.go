@@ -100,8 +100,10 @@ func TestFetchBinariesRefuses(t *testing.T) {
 func TestNewest(t *testing.T) {
 	t.Parallel()
 	found := []binaries{
-		{dir: "a", version: "16.9", major: 16}, {dir: "b", version: "16.10", major: 16},
-		{dir: "c", version: "15.18", major: 15}, {dir: "d", version: "18.3", major: 18},
+		{dir: "a", version: "16.9", major: 16},
+		{dir: "b", version: "16.10", major: 16},
+		{dir: "c", version: "15.18", major: 15},
+		{dir: "d", version: "18.3", major: 18},
 	}
 	for wanted, dir := range map[string]string{"": "d", "15": "c", "16": "b", "17": "d"} {
 		if got := newest(found, wanted).dir; got != dir {

@@ -85,7 +85,7 @@ func scratch(t *testing.T) string {
 	t.Helper()
 	parent, err := os.MkdirTemp(pgserver.ScratchDir(), "kontor-pgserver-")
 	must(t, err)
-	must(t, os.Chmod(parent, 0o755)) //nolint:gosec // to be passed through
+	must(t, os.Chmod(parent, 0o755))
 	t.Cleanup(func() { must(t, os.RemoveAll(parent)) })
 	return filepath.Join(parent, "root")
 }
@@ -157,13 +157,13 @@ func nobody(t *testing.T) (*syscall.Credential, string) {
 	dir, err := os.MkdirTemp(os.TempDir(), "kontor-pgserver-bin-") // /dev/shm may forbid programs
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
-	must(t, os.Chmod(dir, 0o755)) //nolint:gosec // to be passed through
+	must(t, os.Chmod(dir, 0o755))
 	self, err := os.Executable()
 	must(t, err)
-	program, err := os.ReadFile(self) //nolint:gosec // ourselves
+	program, err := os.ReadFile(self)
 	must(t, err)
 	copied := filepath.Join(dir, "owner")
-	must(t, os.WriteFile(copied, program, 0o755)) //nolint:gosec // a program
+	must(t, os.WriteFile(copied, program, 0o755))
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, copied
 }
 

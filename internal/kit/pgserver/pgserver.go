@@ -35,7 +35,7 @@ type Config struct {
 	// Dir is the data root, ./.kontor/postgres for example. It is created, and when root starts the server it is
 	// given to the user that the server steps down to.
 	Dir string
-	// Port is the loopback TCP port; 0 picks a free one at each Start.
+	// Port is the loopback TCP port; 0 picks a free one, the same for the same Dir where possible.
 	Port int
 	// BinDir holds initdb and postgres. Empty means the newest that FindBinaries sees, else a download.
 	BinDir string
@@ -211,7 +211,7 @@ func (s *Server) launch(ctx context.Context) error {
 	}
 	const attemptsMax = 5 // the port is free when we look; another process may take it before the server does
 	for attempt := 1; ; attempt++ {
-		port, err := freePort(ctx)
+		port, err := freePort(ctx, s.dir)
 		if err != nil {
 			return err
 		}
@@ -232,7 +232,7 @@ func (s *Server) launchOn(ctx context.Context, port int) error {
 		return err
 	}
 	s.port, s.process = port, p
-	took := time.Since(began).Round(time.Millisecond) //nolint:forbidigo // as above
+	took := time.Since(began).Round(time.Millisecond)
 	s.log.Info("started PostgreSQL", "version", s.binaries.version, "dir", s.dir, "port", port, "took", took)
 	return nil
 }

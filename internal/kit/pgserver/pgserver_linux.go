@@ -12,7 +12,7 @@ import (
 func sysProcAttr(a account, deathSignal syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: deathSignal}
 	if a.stepDown {
-		attr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)} //nolint:gosec // ids from the system
+		attr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
 	}
 	return attr
 }
@@ -33,7 +33,7 @@ func isPostmaster(pid int, dataDir string) bool {
 func ScratchDir() string {
 	const memory, bytesMin = "/dev/shm", 1 << 30
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(memory, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < bytesMin { //nolint:gosec // a size
+	if err := syscall.Statfs(memory, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < bytesMin {
 		return os.TempDir()
 	}
 	const write, search = 0x2, 0x1

@@ -192,7 +192,7 @@ func TestRestartIsACrash(t *testing.T) {
 			must(t, err)
 			_, err = conn.Exec(t.Context(), "insert into kept values (1)")
 			must(t, err)
-			tx, err := conn.Begin(t.Context()) //nolint:forbidigo // the crash must find one open
+			tx, err := conn.Begin(t.Context()) // the crash must find one open
 			must(t, err)
 			_, err = tx.Exec(t.Context(), "insert into kept values (2)")
 			must(t, err)

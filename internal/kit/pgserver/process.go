@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -146,7 +147,7 @@ func (s *Server) runTool(ctx context.Context, name string, args ...string) (stri
 
 // command takes nothing of PostgreSQL's from our environment: a PGDATA or PGOPTIONS set for psql must not reach it.
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries.dir, name), args...) //nolint:gosec // our own arguments
+	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries.dir, name), args...)
 	cmd.Dir = s.dir
 	for _, v := range os.Environ() {
 		key, _, _ := strings.Cut(v, "=")
@@ -168,7 +169,7 @@ func (s *Server) openLog() (*os.File, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() > sizeMax {
 		_ = os.Rename(path, path+".old")
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600) //nolint:gosec // the path is ours
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the server's log: %w", err)
 	}
@@ -197,18 +198,22 @@ func lastLines(out string) string {
 	return strings.Join(lines[max(0, len(lines)-linesMax):], "\n")
 }
 
-// freePort looks below the range that outgoing connections draw from, so that the port is still free after a crash.
-func freePort(ctx context.Context) (int, error) {
-	const attemptsMax, low, high = 100, 20_000, 32_000
+// freePort prefers the same port for the same root, so that what was noted down yesterday works today. It looks below
+// the range that outgoing connections draw from, so that the port is still free after a crash.
+func freePort(ctx context.Context, root string) (int, error) {
+	const attemptsMax, low, count = 100, 20_000, 12_000
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(root)) // never fails
 	var listen net.ListenConfig
+	port := low + int(h.Sum32()%count)
 	for range attemptsMax {
-		port := low + rand.IntN(high-low) //nolint:gosec // no secret
 		l, err := listen.Listen(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err == nil {
 			return port, l.Close()
 		}
+		port = low + rand.IntN(count)
 	}
-	return 0, fmt.Errorf("found no free port on 127.0.0.1 between %d and %d", low, high)
+	return 0, fmt.Errorf("found no free port on 127.0.0.1 between %d and %d", low, low+count)
 }
 
 // postmasterPID is the number in the pid file, 0 when there is none.
@@ -223,7 +228,7 @@ func isReady(dataDir string, pid int) bool {
 }
 
 func pidFileLine(dataDir string, n int) string {
-	content, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid")) //nolint:gosec // the path is ours
+	content, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
 	lines := strings.Split(string(content), "\n")
 	if err != nil || n >= len(lines) {
 		return ""

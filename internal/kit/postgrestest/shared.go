@@ -30,7 +30,7 @@ type shared struct {
 
 // openShared never closes what it opens: the process's end does.
 func openShared() (*shared, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*callTimeout) //nolint:forbidigo // outlives any one test
+	ctx, cancel := context.WithTimeout(context.Background(), 2*callTimeout)
 	defer cancel()
 	c := &shared{base: os.Getenv(URLEnv)}
 	if c.base == "" {

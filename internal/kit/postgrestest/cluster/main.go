@@ -3,7 +3,8 @@
 //	go run ./internal/kit/postgrestest/cluster go test ./...
 //
 // Without a command it prints how to reach the cluster and runs until it is interrupted: tests then start fastest, and
-// the databases of failed ones (KONTOR_KEEP_DB=1) can be looked at.
+// the databases of failed ones (KONTOR_KEEP_DB=1) can be looked at. With -find it only says where the server's binaries
+// are.
 package main
 
 import (
@@ -17,12 +18,23 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kontorhq/kontor/internal/kit/pgserver"
 	"github.com/kontorhq/kontor/internal/kit/postgrestest"
 )
 
 func main() {
 	dir := flag.String("dir", "", "the cluster's directory; empty means any that is free")
+	find := flag.Bool("find", false, "print the directory of the server's binaries and end")
 	flag.Parse()
+	if *find {
+		binDir, err := pgserver.FindBinaries()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "test cluster:", err)
+			os.Exit(1)
+		}
+		fmt.Println(binDir)
+		return
+	}
 	code, err := run(*dir, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "test cluster:", err)
@@ -50,7 +62,7 @@ func run(dir string, command []string) (code int, err error) {
 		<-ctx.Done()
 		return 0, nil
 	}
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // what the user asks to run
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Env = append(os.Environ(), postgrestest.URLEnv+"="+c.URL("postgres"))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
