@@ -47,6 +47,9 @@ const claimSQL = `
 // claimMax bounds one claim.
 const claimMax = 256
 
+// patience bounds a statement that nobody waits for.
+const patience = 10 * time.Second
+
 // claim leases due tasks for the workers that are free and has them worked on. It tells whether there may be more.
 func (t *Tasks) claim(ctx context.Context) (bool, error) {
 	free := t.free()
@@ -55,7 +58,7 @@ func (t *Tasks) claim(ctx context.Context) (bool, error) {
 	}
 	token, since := t.source.New(), time.Now()
 	// A claim that is cut off may have been made: its tasks would be nobody's until the lease ran out.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.cfg.Heartbeat)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	rows, err := t.db.Pool().Query(ctx, claimSQL, min(free, claimMax), token, t.cfg.Node, t.cfg.Lease.Microseconds())
 	if err != nil {

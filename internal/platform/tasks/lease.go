@@ -161,7 +161,7 @@ func (t *Tasks) beat(ctx context.Context) error {
 	for i, h := range list {
 		orgs[i], taskIDs[i], leases[i] = h.task.OrgID, h.task.ID, h.task.Lease
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.Heartbeat)
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.Lease/3) // so that there is time for another try
 	defer cancel()
 	rows, err := t.db.Pool().Query(ctx, heartbeatSQL, orgs, taskIDs, leases, t.cfg.Lease.Microseconds())
 	if err != nil {
@@ -185,8 +185,8 @@ func (t *Tasks) beat(ctx context.Context) error {
 		}
 	}
 	for i, h := range list {
-		// Not found: taken over, or finished by its own handler a moment ago, and then nobody minds.
-		if !known[i] && t.held[keyOf(h.task)] == h {
+		// What is not found was taken over, or finished by its own handler a moment ago.
+		if !known[i] && h.outcome == "" && t.held[keyOf(h.task)] == h {
 			t.lose(h)
 		}
 	}
@@ -263,7 +263,7 @@ func (t *Tasks) giveReturned(ctx context.Context) {
 	for i, g := range list {
 		orgs[i], taskIDs[i], leases[i], pauses[i] = g.task.OrgID, g.task.ID, g.task.Lease, g.pause.Microseconds()
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.Heartbeat)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if _, err := t.db.Pool().Exec(ctx, giveBackSQL, orgs, taskIDs, leases, pauses); err != nil {
 		t.log.Warn("leases could not be handed back; they run out", "tasks", n, "error", err)
