@@ -12,12 +12,13 @@ import (
 
 // One token for all that is taken at once: a fence need only differ from the earlier ones of the same task. What is due goes
 // through arrays because the planner takes those for short: of `limit $1` it expects a tenth of the table, and
-// would walk all of it to join.
+// would walk all of it to join. The look goes back only so far ($5): under a long transaction the index keeps every task
+// that was finished since, and a look at all of them costs ever more.
 const claimSQL = `
 	with due as (
 		select org_id, task_id, attempt, lease_token, leased_by, leased_at
 		from task_live
-		where due_at <= statement_timestamp()
+		where due_at <= statement_timestamp() and due_at > statement_timestamp() - $5::bigint * interval '1 microsecond'
 		order by due_at
 		limit $1
 		for update skip locked
@@ -50,17 +51,47 @@ const claimMax = 256
 // patience bounds a statement that nobody waits for.
 const patience = 10 * time.Second
 
+// looks is how far back the poller looks for due tasks, in terms of PollMax. Mostly a little way: what was due before has
+// been seen by an earlier look. Now and then, and for as long as there is a backlog, all the way: a task may come from
+// a transaction that took long.
+type looks struct {
+	last    time.Time // that found the database
+	deep    time.Time // the last that went all the way
+	backlog bool
+}
+
+const (
+	looksBack   = 5  // times PollMax
+	looksDeeply = 10 // times PollMax between two that go all the way
+	allTheWay   = 100 * 365 * 24 * time.Hour
+)
+
+func (l *looks) back(now time.Time, pollMax time.Duration) time.Duration {
+	if l.backlog || now.Sub(l.deep) >= looksDeeply*pollMax || now.Sub(l.last) >= looksBack*pollMax/2 {
+		return allTheWay
+	}
+	return looksBack * pollMax
+}
+
+func (l *looks) done(at time.Time, back time.Duration, full bool) {
+	l.last = at
+	if back == allTheWay {
+		l.deep, l.backlog = at, full
+	}
+}
+
 // claim leases due tasks for the workers that are free and has them worked on. It tells whether there may be more.
-func (t *Tasks) claim(ctx context.Context) (bool, error) {
-	free := t.free()
-	if free <= 0 {
+func (t *Tasks) claim(ctx context.Context, l *looks) (bool, error) {
+	limit := min(t.free(), claimMax)
+	if limit <= 0 {
 		return true, nil
 	}
 	token, since := t.source.New(), time.Now()
 	// A claim that is cut off may have been made: its tasks would be nobody's until the lease ran out.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	rows, err := t.db.Pool().Query(ctx, claimSQL, min(free, claimMax), token, t.cfg.Node, t.cfg.Lease.Microseconds())
+	back := l.back(since, t.cfg.PollMax)
+	rows, err := t.db.Pool().Query(ctx, claimSQL, limit, token, t.cfg.Node, t.cfg.Lease.Microseconds(), back.Microseconds())
 	if err != nil {
 		return false, fmt.Errorf("claim tasks: %w", err)
 	}
@@ -78,6 +109,7 @@ func (t *Tasks) claim(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("claim tasks: %w", err)
 	}
+	l.done(since, back, len(list) == limit)
 	t.Dispatch(list)
 	return len(list) > 0, nil
 }
@@ -92,6 +124,7 @@ func (t *Tasks) free() int {
 // poll looks for due tasks until ctx ends: often while there are some, rarely while there are none.
 func (t *Tasks) poll(ctx context.Context) {
 	pause, measured := t.cfg.PollMin, time.Time{}
+	var looked looks
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -106,7 +139,7 @@ func (t *Tasks) poll(ctx context.Context) {
 			continue
 		case <-timer.C:
 		}
-		more, err := t.claim(ctx)
+		more, err := t.claim(ctx, &looked)
 		switch {
 		case err != nil:
 			pause = t.cfg.PollMax

@@ -307,7 +307,7 @@ func TestInterruptedStaysSetUntilAnAttemptReports(t *testing.T) {
 	// This node takes the task over, and stops before it begins: nobody has found out what the dead one did.
 	middle := b.node("middle", Config{})
 	middle.phase = phaseDraining
-	if more, err := middle.claim(t.Context()); err != nil || !more {
+	if more, err := middle.claim(t.Context(), &looks{}); err != nil || !more {
 		t.Fatal(more, err)
 	}
 	middle.giveReturned(t.Context())

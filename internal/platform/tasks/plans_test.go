@@ -66,7 +66,8 @@ func TestNoStatementWalksTheTasks(t *testing.T) {
 			return out
 		}
 		for name, statement := range map[string]struct{ sql, args string }{
-			"claim":        {claimSQL, "20, '00000000-0000-0000-0000-0000000000aa', 'a', 30000000"},
+			"claim":        {claimSQL, "20, '00000000-0000-0000-0000-0000000000aa', 'a', 30000000, 60000000"},
+			"claim deep":   {claimSQL, "20, '00000000-0000-0000-0000-0000000000aa', 'a', 30000000, 999999999999999"},
 			"finish":       {finishSQL, finish("null::bigint")},
 			"finish again": {finishSQL, finish("1::bigint")},
 			"heartbeat":    {heartbeatSQL, held + "30000000"},

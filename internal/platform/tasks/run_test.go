@@ -303,3 +303,51 @@ func TestSweepsRunAtOnceAndAgainWhateverHappens(t *testing.T) {
 		t.Fatalf("%v failures", got)
 	}
 }
+
+func TestATaskThatComesOutOfALongTransactionIsFound(t *testing.T) {
+	b := setup(t)
+	node := b.node("a", Config{})
+	got := make(chan Task, 2)
+	node.Handle("test", Policy{}, func(_ context.Context, task Task) Verdict { got <- task; return Succeeded() })
+	b.run(node)
+	b.queue(node, b.spec(time.Millisecond))
+	receive(b, got, "the poller looks")
+	var task Task
+	b.inTx(func(ctx context.Context, tx postgres.Tx) error {
+		var batch pgx.Batch
+		task = node.Queue(&batch, []Spec{b.spec(time.Hour)})[0]
+		batch.Queue(`update task_live set due_at = now() - interval '1 hour'`)
+		return tx.SendBatch(ctx, &batch).Close()
+	})
+	if found := receive(b, got, "it is found"); found.ID != task.ID {
+		t.Fatalf("%+v", found)
+	}
+	b.untilFinished(task)
+}
+
+func TestTheDepthOfLooks(t *testing.T) {
+	t.Parallel()
+	at := time.Now()
+	var l looks
+	step := func(after time.Duration, full bool) time.Duration {
+		at = at.Add(after)
+		back := l.back(at, time.Second)
+		l.done(at, back, full)
+		return back
+	}
+	for i, s := range []struct {
+		after time.Duration
+		full  bool
+		want  time.Duration
+	}{
+		{0, true, allTheWay}, {time.Second, true, allTheWay}, {time.Second, false, allTheWay}, // until the backlog is gone
+		{time.Second, true, 5 * time.Second}, {time.Second, true, 5 * time.Second},
+		{3 * time.Second, false, allTheWay}, // the database or the workers were busy
+		{2 * time.Second, false, 5 * time.Second}, {2 * time.Second, false, 5 * time.Second}, {2 * time.Second, false, 5 * time.Second},
+		{2 * time.Second, false, 5 * time.Second}, {2 * time.Second, false, allTheWay},
+	} {
+		if got := step(s.after, s.full); got != s.want {
+			t.Fatalf("step %d looks back %v, want %v", i, got, s.want)
+		}
+	}
+}
