@@ -4,7 +4,7 @@
 -- of its writing and retired by dropping months; see docs/concepts/idempotency.md for the turn of a month.
 create table idempotency_record (
     org_id      uuid        not null,
-    key         text        not null,
+    key         text        not null collate "C",
     period      date        not null, -- first day of the month
     fingerprint bytea       not null, -- SHA-256 of method, path and canonical body
     status      smallint    not null, -- HTTP status of the answer

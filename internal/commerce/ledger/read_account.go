@@ -47,7 +47,7 @@ const listAccountsByCodeSQL = `
 		a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending, a.version, a.metadata, a.recorded_at, a.created_at
 	from ledger_account a
 	where a.org_id = $1 and a.code > coalesce((select b.code from ledger_account b where b.org_id = $1 and b.id = $2), '')
-		and a.code collate "C" >= $4 and a.code collate "C" < $5
+		and a.code >= $4 and a.code < $5
 	order by a.code limit $3`
 
 // ListAccounts lists accounts, by their making, or by code where the filter names one.

@@ -42,7 +42,7 @@ const statementSQL = `
 			p.debit_version as version, p.recorded_at, p.effective_at
 		from ledger_posting p
 		where p.org_id = $1 and p.debit_account_id = $2 and p.recorded_at >= $3 and p.recorded_at < $4
-			and (p.recorded_at, p.debit_version) > ($5, $6)
+			and p.recorded_at >= $5 and (p.recorded_at, p.debit_version) > ($5, $6)
 		order by p.recorded_at, p.debit_version limit $7)
 		union all
 		(select p.entry_id, p.number, p.phase, 'credit', p.debit_account_id, p.amount,
@@ -50,7 +50,7 @@ const statementSQL = `
 			p.credit_version, p.recorded_at, p.effective_at
 		from ledger_posting p
 		where p.org_id = $1 and p.credit_account_id = $2 and p.recorded_at >= $3 and p.recorded_at < $4
-			and (p.recorded_at, p.credit_version) > ($5, $6)
+			and p.recorded_at >= $5 and (p.recorded_at, p.credit_version) > ($5, $6)
 		order by p.recorded_at, p.credit_version limit $7)
 		order by recorded_at, version limit $7
 	) as s

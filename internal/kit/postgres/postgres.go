@@ -66,6 +66,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	}
 	timeout := fmt.Sprint(o.StatementTimeout.Milliseconds())
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		registerArrays(c)
 		_, err := c.Exec(ctx, setSessionSQL, timeout)
 		return err
 	}
