@@ -384,10 +384,10 @@ type AccountRequest struct {
 	// Examples: {"order":"42"}
 	Metadata *Metadata `json:"metadata,omitempty"`
 
-	// Scale How many decimal places the asset's smallest unit has.
+	// Scale How many decimal places the asset has. Left out: those of the currency (2 for EUR, 0 for JPY), 0 for anything else. All accounts of an asset share it.
 	//
 	// Examples: 2
-	Scale int32 `json:"scale"`
+	Scale *int32 `json:"scale,omitempty"`
 
 	// Type Assets and expenses grow on the debit side, the others on the credit side.
 	Type AccountType `json:"type"`
@@ -665,7 +665,7 @@ type Event struct {
 type EventPage struct {
 	Data []Event `json:"data"`
 
-	// HasMore Whether more events are there already.
+	// HasMore False: you have seen everything so far. True: there may be more.
 	HasMore bool `json:"has_more"`
 
 	// NextCursor Where to go on, also when there is nothing more yet; null only when nothing was ever read.
@@ -933,6 +933,11 @@ type StatementLine struct {
 	// DebitsPosted Sum of posted debits.
 	DebitsPosted DebitsPosted `json:"debits_posted"`
 	EffectiveAt  time.Time    `json:"effective_at"`
+
+	// EntryCode What kind of entry it is, in your own words.
+	//
+	// Examples: transfer
+	EntryCode EntryCode `json:"entry_code"`
 
 	// EntryID Examples: ent_01k4x9d2rzfqe8s5v0m3t7a1bc
 	EntryID EntryID `json:"entry_id"`
@@ -1299,7 +1304,7 @@ type ClientInterface interface {
 
 	// ListAccounts List accounts
 	//
-	// The organisation's accounts with their balances, ordered by code.
+	// The organisation's accounts with their balances, in the order in which they were made; with `code_prefix`, by code.
 	//
 	// Corresponds with GET /v1/ledger/accounts (the `ListAccounts` operationId).
 	ListAccounts(ctx context.Context, params *ListAccountsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1598,7 +1603,7 @@ func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEd
 
 // ListAccounts List accounts
 //
-// The organisation's accounts with their balances, ordered by code.
+// The organisation's accounts with their balances, in the order in which they were made; with `code_prefix`, by code.
 //
 // Corresponds with GET /v1/ledger/accounts (the `ListAccounts` operationId).
 func (c *Client) ListAccounts(ctx context.Context, params *ListAccountsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3557,7 +3562,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListAccountsWithResponse List accounts
 	//
-	// The organisation's accounts with their balances, ordered by code.
+	// The organisation's accounts with their balances, in the order in which they were made; with `code_prefix`, by code.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5256,7 +5261,7 @@ func (c *ClientWithResponses) ListEventsWithResponse(ctx context.Context, params
 
 // ListAccountsWithResponse List accounts
 //
-// The organisation's accounts with their balances, ordered by code.
+// The organisation's accounts with their balances, in the order in which they were made; with `code_prefix`, by code.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -20,7 +20,7 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/command"
 )
 
-const entryBody = `{"code":"transfer","reference":"transfer-000000001","postings":[{"debit_account":"customers/000123/wallet","credit_account":"customers/000456/wallet","amount":1250}],"metadata":{"order":"42"}}`
+const sampleEntry = `{"code":"transfer","reference":"transfer-000000001","postings":[{"debit_account":"customers/000123/wallet","credit_account":"customers/000456/wallet","amount":1250}],"metadata":{"order":"42"}}`
 
 // bare answers without doing anything: what is left is the cost of the way there and back.
 type bare struct {
@@ -68,7 +68,7 @@ func BenchmarkHandler(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		clear(w.header)
-		r.Body = io.NopCloser(strings.NewReader(entryBody))
+		r.Body = io.NopCloser(strings.NewReader(sampleEntry))
 		handler.ServeHTTP(w, r)
 	}
 	if w.header.Get("Location") == "" {
@@ -116,7 +116,7 @@ func benchmarkConnection(b *testing.B, address string) {
 	}
 	defer func() { _ = connection.Close() }()
 	request := []byte("POST /v1/ledger/entries HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ktr_test_key\r\nIdempotency-Key: order-0000001\r\n" +
-		"Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(entryBody)) + "\r\n\r\n" + entryBody)
+		"Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(sampleEntry)) + "\r\n\r\n" + sampleEntry)
 	reader := bufio.NewReader(connection)
 	b.ReportAllocs()
 	for b.Loop() {

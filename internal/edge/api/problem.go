@@ -50,8 +50,12 @@ func (c *contract) answer(err error, requestID string) command.Answer {
 		Type: "/docs#" + f.Code, Title: title(f.Code), Status: c.status(f), Detail: f.Detail, Code: f.Code,
 		Param: f.Param, RequestID: requestID,
 	}
-	for _, item := range f.Params {
+	refusal, _ := errors.AsType[batchRefusal](err)
+	for i, item := range f.Params {
 		p.Errors = append(p.Errors, problemItem{Param: item.Param, Detail: item.Detail})
+		if i < len(refusal.faults) {
+			p.Errors[i].Code = refusal.faults[i].Code
+		}
 	}
 	return p.answer()
 }

@@ -385,10 +385,10 @@ type AccountRequest struct {
 	// Examples: {"order":"42"}
 	Metadata *Metadata `json:"metadata,omitempty"`
 
-	// Scale How many decimal places the asset's smallest unit has.
+	// Scale How many decimal places the asset has. Left out: those of the currency (2 for EUR, 0 for JPY), 0 for anything else. All accounts of an asset share it.
 	//
 	// Examples: 2
-	Scale int32 `json:"scale"`
+	Scale *int32 `json:"scale,omitempty"`
 
 	// Type Assets and expenses grow on the debit side, the others on the credit side.
 	Type AccountType `json:"type"`
@@ -666,7 +666,7 @@ type Event struct {
 type EventPage struct {
 	Data []Event `json:"data"`
 
-	// HasMore Whether more events are there already.
+	// HasMore False: you have seen everything so far. True: there may be more.
 	HasMore bool `json:"has_more"`
 
 	// NextCursor Where to go on, also when there is nothing more yet; null only when nothing was ever read.
@@ -934,6 +934,11 @@ type StatementLine struct {
 	// DebitsPosted Sum of posted debits.
 	DebitsPosted DebitsPosted `json:"debits_posted"`
 	EffectiveAt  time.Time    `json:"effective_at"`
+
+	// EntryCode What kind of entry it is, in your own words.
+	//
+	// Examples: transfer
+	EntryCode EntryCode `json:"entry_code"`
 
 	// EntryID Examples: ent_01k4x9d2rzfqe8s5v0m3t7a1bc
 	EntryID EntryID `json:"entry_id"`

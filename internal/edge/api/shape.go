@@ -5,9 +5,12 @@ import (
 	"math/big"
 	"regexp/syntax"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/kontorhq/kontor/internal/kit/fault"
 )
 
 // shape is a schema made ready to say yes quickly. The schemas' own validator explains what is wrong, at some 16 µs and 80
@@ -265,4 +268,25 @@ func (f *shape) acceptsText(text string) bool {
 		return false
 	}
 	return f.format == nil || f.format.Validate(text) == nil
+}
+
+// badNames finds the members whose names are not allowed.
+func (f *shape) badNames(value any, path []string) []fault.Problem {
+	var found []fault.Problem
+	object, _ := value.(map[string]any)
+	if f == nil {
+		return nil
+	}
+	for name, member := range object {
+		at := append(slices.Clone(path), name)
+		if f.names != nil && !f.names.acceptsText(name) {
+			found = append(found, fault.Problem{Param: pointer(at), Detail: "has a name that is empty or too long"})
+		}
+		found = append(found, f.members[name].badNames(member, at)...)
+	}
+	array, _ := value.([]any)
+	for i, item := range array {
+		found = append(found, f.items.badNames(item, append(slices.Clone(path), strconv.Itoa(i)))...)
+	}
+	return found
 }

@@ -112,11 +112,15 @@ func (o *operation) checkBody(d document) []fault.Problem {
 	if err == nil {
 		return found
 	}
-	for _, problem := range describe(err) {
+	found = slices.Clip(found)
+	for _, problem := range append(describe(err), o.shape.badNames(d.value, nil)...) {
 		known := slices.ContainsFunc(d.problems, func(p fault.Problem) bool { return p.Param == problem.Param })
 		if !known { // a fraction was told already; what the schema says of its stand-in would mislead
 			found = append(found, problem)
 		}
+	}
+	if len(found) == 0 {
+		found = append(found, fault.Problem{Detail: "is not as the contract has it"})
 	}
 	return found
 }
@@ -147,9 +151,8 @@ func describe(err error) []fault.Problem {
 		if len(found) > 10*problemsMax {
 			return
 		}
-		if named, ok := e.ErrorKind.(*kind.PropertyNames); ok {
-			found = append(found, fault.Problem{Param: pointer(append(slices.Clone(e.InstanceLocation), named.Property)), Detail: "has a name that is too long or empty"})
-			return
+		if _, ok := e.ErrorKind.(*kind.PropertyNames); ok {
+			return // it does not know its place: badNames finds these
 		}
 		if len(e.Causes) == 0 {
 			found = append(found, findings(e)...)

@@ -153,7 +153,7 @@ func TestEveryMistakeOfABodyIsToldAtOnce(t *testing.T) {
 			"/capture_method must be one of automatic, manual",
 		}},
 		{"POST /v1/payments", `{"amount":1,"currency":"EUR","payment_method":"t","metadata":{"":"a","b~/":5}}`, []string{
-			"/metadata/ has a name that is too long or empty", "/metadata/b~0~1 must be text, not a number",
+			"/metadata/ has a name that is empty or too long", "/metadata/b~0~1 must be text, not a number",
 		}},
 		{"POST /v1/ledger/entries", `{"code":"a b","postings":[{"debit_account":"a","credit_account":"b c","amount":-5},{}],"effective_at":"yesterday"}`, []string{
 			"/code must match ^[a-z0-9_.:-]+$", "/effective_at must be a date-time as RFC 3339 has it, such as 2027-01-05T12:00:00Z",
@@ -219,7 +219,7 @@ func TestIdempotencyKeysAreChecked(t *testing.T) {
 // the shape and the validator agree.
 func FuzzValidation(f *testing.F) {
 	c := testContract(f)
-	f.Add([]byte(entryBody))
+	f.Add([]byte(sampleEntry))
 	f.Add([]byte(`{"amount":1000,"currency":"EUR","payment_method":"tok_approved"}`))
 	f.Add([]byte(`{"mode":"atomic","entries":[]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {

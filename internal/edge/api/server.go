@@ -1,0 +1,88 @@
+// Package api is Kontor's HTTP API: the contract in api/openapi.yaml, served.
+//
+// A request passes the gate (who asks, is it as the contract has it, its fingerprint), then a handler. A write becomes a
+// command: it waits in a lane for its batch, and what the batch recorded is what the caller gets, byte for byte, now and
+// at every repeat. No handler opens a transaction, and no error that is not a fault is ever shown.
+//
+// It owns no tables. server_gen.go is generated from the contract.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kontorhq/kontor/internal/commerce/ledger"
+	"github.com/kontorhq/kontor/internal/kit/clock"
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/lane"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/access"
+	"github.com/kontorhq/kontor/internal/platform/command"
+	"github.com/kontorhq/kontor/internal/platform/events"
+)
+
+// Deps is what the API stands on. All fields are required.
+type Deps struct {
+	DB       *postgres.DB
+	Access   *access.Access
+	Ledger   *ledger.Ledger
+	Events   *events.Events
+	Clock    clock.Clock
+	IDs      *ids.Source
+	Lanes    *lane.Metrics
+	Registry prometheus.Registerer
+	Logger   *slog.Logger
+
+	RequestTimeout time.Duration // bound on a whole request
+	PaymentWait    time.Duration // how long a request waits for a provider, unless it says otherwise
+}
+
+// Server answers the contract's requests. Safe for concurrent use.
+type Server struct {
+	deps    Deps
+	gate    *gate
+	runner  *command.Runner
+	entries *command.Lane[ledger.Entry]
+}
+
+// New makes the server; Run starts it.
+func New(d Deps) (*Server, error) {
+	g, err := newGate(d.Access.Authenticate, d.IDs, d.RequestTimeout, d.Registry, d.Logger)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{deps: d, gate: g, runner: command.NewRunner(d.DB, g.contract.answer)}
+	s.entries = command.NewLane(s.runner, lane.Config{
+		Name: "ledger entries", BatchMax: 512, QueueMax: 8192, Workers: 2, Timeout: 10 * time.Second,
+	}, d.Lanes, s.postEntries)
+	return s, nil
+}
+
+// Handler serves every path of the contract, /docs, and problems for all other paths. Run must be running.
+func (s *Server) Handler() http.Handler {
+	return s.gate.handler(s)
+}
+
+// Run carries out commands until ctx ends, finishes those it has taken in, and returns. Stop the HTTP server first, so
+// that nobody waits for a command that is turned away.
+func (s *Server) Run(ctx context.Context) error {
+	lanes := []func(context.Context) error{s.entries.Run}
+	errs := make([]error, len(lanes))
+	var running sync.WaitGroup
+	for i, run := range lanes {
+		running.Go(func() { errs[i] = run(ctx) })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+// GetContract answers GET /v1/openapi.json.
+func (s *Server) GetContract(context.Context, GetContractRequestObject) (GetContractResponseObject, error) {
+	return ok(s.gate.contract.json), nil
+}
