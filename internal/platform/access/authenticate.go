@@ -2,7 +2,6 @@ package access
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -17,10 +16,11 @@ func (a *Access) Authenticate(ctx context.Context, key string) (Principal, error
 	if key == "" {
 		return Principal{}, ErrKeyMissing
 	}
-	if !wellFormed(key) {
+	hash, ok := hashOf(key)
+	if !ok {
 		return Principal{}, ErrKeyMalformed
 	}
-	answer, err := a.cache.get(ctx, sha256.Sum256([]byte(key)))
+	answer, err := a.cache.get(ctx, hash)
 	if err != nil {
 		return Principal{}, err
 	}

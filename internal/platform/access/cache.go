@@ -11,10 +11,10 @@ import (
 const (
 	staleAfter   = time.Second            // no answer older than this is used
 	refreshAfter = 500 * time.Millisecond // from then on a new answer is asked for, while the old one still serves
-	loadTimeout  = 2 * time.Second
-	loadsMax     = 4    // questions to the database at once, so that a flood of unknown keys cannot take all connections
-	shardCount   = 16   // a power of two
-	shardMax     = 4096 // answers kept in a shard
+	loadTimeout  = 2 * time.Second        // for a turn to ask and the answer; the answer alone may not grow stale on its way
+	loadsMax     = 4                      // questions to the database at once, so that a flood of unknown keys cannot take all connections
+	shardCount   = 16                     // a power of two
+	shardMax     = 4096                   // answers kept in a shard
 )
 
 // cache keeps answers for up to a second, refusals too. One question per key is under way at a time, however many wait
@@ -94,7 +94,7 @@ func (c *cache) put(ctx context.Context, s *shard, hash [32]byte, q *question) {
 	select {
 	case c.slots <- struct{}{}:
 		asked = c.now()
-		q.answer, q.err = c.load(ctx, hash)
+		q.answer, q.err = c.loadInTime(ctx, hash)
 		<-c.slots
 	case <-ctx.Done():
 		q.err = ErrUnavailable.Because(ctx.Err())
@@ -106,6 +106,12 @@ func (c *cache) put(ctx context.Context, s *shard, hash [32]byte, q *question) {
 		s.keep(hash, kept{q.answer, asked}, c.now())
 	}
 	close(q.done)
+}
+
+func (c *cache) loadInTime(ctx context.Context, hash [32]byte) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, staleAfter)
+	defer cancel()
+	return c.load(ctx, hash)
 }
 
 // keep stores an answer. A full shard first loses what nobody may use any more, then whatever comes up.

@@ -2,7 +2,6 @@ package access
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"regexp"
@@ -43,7 +42,7 @@ func (a *Access) CreateKey(ctx context.Context, orgName, keyName string, live bo
 		return "", Key{}, ErrExpiryPassed
 	}
 	shown := newSecret(live)
-	hash := sha256.Sum256([]byte(shown))
+	hash, _ := hashOf(shown)
 	key := Key{ID: a.source.New(), Name: keyName, Hint: shown[len(shown)-4:], Live: live, ExpiresAt: expiresAt}
 	orgID, expires := a.source.New(), optional(expiresAt)
 	err := a.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {

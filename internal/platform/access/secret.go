@@ -2,6 +2,7 @@ package access
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"hash/crc32"
 	"strings"
 )
@@ -39,25 +40,35 @@ func newSecret(live bool) string {
 }
 
 func appendSum(out []byte, sum uint32) []byte {
+	digits := sumDigits(sum)
+	return append(out, digits[:]...)
+}
+
+func sumDigits(sum uint32) [sumLength]byte {
 	var digits [sumLength]byte
 	for i := range digits {
 		digits[sumLength-1-i] = base62[sum%62]
 		sum /= 62
 	}
-	return append(out, digits[:]...)
+	return digits
 }
 
-// wellFormed tells whether it can be a key, without asking anybody.
-func wellFormed(key string) bool {
+// hashOf is what is stored of a key; false when it cannot be one, which nobody has to be asked for.
+func hashOf(key string) ([sha256.Size]byte, bool) {
+	var none [sha256.Size]byte
 	if len(key) != secretLength || !strings.HasPrefix(key, prefixTest) && !strings.HasPrefix(key, prefixLive) {
-		return false
+		return none, false
 	}
-	var buffer [secretLength]byte
-	body := append(buffer[:0], key[:secretLength-sumLength]...)
+	var raw [secretLength]byte
+	copy(raw[:], key)
+	body, sum := raw[:secretLength-sumLength], [sumLength]byte(raw[secretLength-sumLength:])
 	for _, c := range body[len(prefixTest):] {
-		if !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z') {
-			return false
+		if ('0' > c || c > '9') && ('A' > c || c > 'Z') && ('a' > c || c > 'z') {
+			return none, false
 		}
 	}
-	return string(appendSum(body, crc32.ChecksumIEEE(body))) == key
+	if sumDigits(crc32.ChecksumIEEE(body)) != sum {
+		return none, false
+	}
+	return sha256.Sum256(raw[:]), true
 }
