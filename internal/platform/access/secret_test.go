@@ -40,6 +40,13 @@ func TestOneWrongCharacterIsNoticed(t *testing.T) {
 	})
 }
 
+func TestTheChecksumIsCRC32(t *testing.T) {
+	t.Parallel()
+	if got := checksum([]byte("123456789")); got != 0xcbf43926 { // the check value that catalogues of CRCs give
+		t.Fatalf("%x", got)
+	}
+}
+
 func TestSwappedNeighboursAreNoticed(t *testing.T) {
 	t.Parallel()
 	key := newSecret(true)
