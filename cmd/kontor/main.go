@@ -13,5 +13,5 @@ import (
 func main() {
 	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, restore) // so that a second signal ends the process at once
-	os.Exit(app.Main(ctx, app.Process{Args: os.Args[1:], Environ: os.Environ(), Out: os.Stdout, Err: os.Stderr}))
+	os.Exit(app.Main(ctx, app.SystemProcess()))
 }

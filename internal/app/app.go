@@ -9,12 +9,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kontorhq/kontor/internal/commerce/ledger"
+	"github.com/kontorhq/kontor/internal/edge/api"
 	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/lane"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/telemetry"
 	"github.com/kontorhq/kontor/internal/platform/access"
+	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
 // App is one node. Make it with New, then Run it once, or Close it.
@@ -27,6 +31,7 @@ type App struct {
 	api      *listener // nil without the role api
 	admin    *listener
 	life     lifecycle
+	now      clock.Clock
 	draining atomic.Bool
 	closed   atomic.Bool
 }
@@ -37,7 +42,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	a := &App{cfg: cfg}
+	a := &App{cfg: cfg, now: clock.System}
 	defer func() {
 		if err != nil {
 			a.Close(ctx)
@@ -49,7 +54,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 		return nil, err
 	}
 	a.log = a.tel.Logger
-	registry, now, source := a.tel.Registry, clock.System, ids.NewSource(clock.System)
+	registry, source := a.tel.Registry, ids.NewSource(a.now)
 	if a.db, err = postgres.Open(ctx, cfg.DatabaseURL, postgres.Options{
 		ConnectionsMax: int32(cfg.DatabaseConnectionsMax), //nolint:gosec // Check bounds it
 		Name:           "kontor " + cfg.Node, Traced: a.tel.Tracing(),
@@ -62,19 +67,29 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 		return nil, err
 	}
 	lanes := lane.NewMetrics(registry)
-	_ = lanes
 
 	// platform
-	a.access = access.New(a.db, now, source)
+	a.access = access.New(a.db, a.now, source)
+	log := events.New(a.db, source)
+	queue := tasks.New(a.db, a.tasksConfig(), a.now, source, registry, lanes, a.log)
+
+	// commerce
+	books := ledger.New(a.db, log, source)
 
 	// edge
-	ready := &readiness{db: a.db, schema: schema, draining: a.draining.Load, stopped: a.life.stopped}
-	if a.admin, err = listen(ctx, "admin listener", cfg.AdminListen, adminTimeout, a.log); err != nil {
+	server, err := api.New(api.Deps{
+		DB: a.db, Access: a.access, Ledger: books, Events: log, Clock: a.now, IDs: source, Lanes: lanes,
+		Registry: registry, Logger: a.log, RequestTimeout: seconds(cfg.RequestTimeoutSeconds), PaymentWait: seconds(cfg.PaymentWaitSeconds),
+	})
+	if err != nil {
 		return nil, err
 	}
-	a.life = lifecycle{stopping: a.announceStop, stages: []stage{
-		{budget: a.budget(0.10), parts: []part{a.admin.part(newAdminHandler(ready, registry), time.Second)}},
-	}}
+	if err := a.listen(ctx); err != nil {
+		return nil, err
+	}
+	ready := &readiness{db: a.db, schema: schema, draining: a.draining.Load, stopped: a.life.stopped}
+	a.life.stopping = a.announceStop
+	a.life.stages = a.stages(server, queue, newAdminHandler(ready, registry))
 	return a, nil
 }
 

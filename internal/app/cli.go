@@ -32,6 +32,11 @@ type Process struct {
 	Err     io.Writer
 }
 
+// SystemProcess is the process as the system started it.
+func SystemProcess() Process {
+	return Process{Args: os.Args[1:], Environ: os.Environ(), Out: os.Stdout, Err: os.Stderr}
+}
+
 // Main runs one command line and returns the exit code. ctx ends when the process is asked to stop.
 func Main(ctx context.Context, p Process) int {
 	root := newRootCommand(&cli{process: p})
@@ -153,7 +158,7 @@ func (c *cli) run(body func(cmd *cobra.Command, args []string) error) func(*cobr
 
 // group makes a verb that only has verbs of its own.
 func (c *cli) group(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	group := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	group := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		names := ""
 		for _, verb := range verbs {
 			names += " " + verb.Name()

@@ -103,7 +103,6 @@ type dev struct {
 	app      *App
 	key      string
 	witness  string // base URL of the sandbox
-	first    bool   // there was no data yet
 	life     lifecycle
 }
 
@@ -171,7 +170,7 @@ func (d *dev) start(ctx context.Context) error {
 		sandboxListener.close()
 		return err
 	}
-	d.life = lifecycle{stopping: d.announceStop, stages: []stage{
+	d.life = lifecycle{stages: []stage{
 		{budget: seconds(d.config.ShutdownTimeoutSeconds) + time.Second, parts: []part{{"kontor", d.app.Run}}},
 		{budget: 2 * time.Second, parts: []part{
 			{"sandbox provider", provider.Run},
@@ -210,16 +209,14 @@ func (d *dev) serve(ctx context.Context) error {
 		defer close(done)
 		d.tell(telling)
 	}()
-	err := d.life.run(ctx)
-	stopTelling()
-	<-done
-	return err
-}
-
-func (d *dev) announceStop(cause error) {
-	if cause == nil {
-		d.say("\nStopping …\n")
+	d.life.stopping = func(cause error) {
+		stopTelling()
+		<-done
+		if cause == nil {
+			d.say("\nStopping …\n")
+		}
 	}
+	return d.life.run(ctx)
 }
 
 // close stops PostgreSQL, and what was started of the rest when not all of it was.

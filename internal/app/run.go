@@ -21,19 +21,6 @@ func (a *App) Run(ctx context.Context) error {
 	return errors.Join(err, a.closeWithin(ctx, a.budget(sharePool)))
 }
 
-// The shares of Config.ShutdownTimeoutSeconds that each stage of a stop may use.
-const (
-	shareEdge    = 0.60
-	shareWorkers = 0.25
-	shareLanes   = 0.05
-	shareAdmin   = 0.02
-	sharePool    = 0.08
-)
-
-func (a *App) budget(share float64) time.Duration {
-	return time.Duration(share * float64(seconds(a.cfg.ShutdownTimeoutSeconds)))
-}
-
 // announceStop makes the node not ready before anything of it stops.
 func (a *App) announceStop(cause error) {
 	a.draining.Store(true)

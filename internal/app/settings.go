@@ -161,6 +161,7 @@ func (f *flagText) Type() string { return f.kind }
 
 // BindSettings adds flags for the named settings, or for all.
 func BindSettings(flags *pflag.FlagSet, defaults Config, names ...string) {
+	flags.SortFlags = false // what belongs together stays together
 	for _, s := range settings() {
 		if len(names) > 0 && !slices.Contains(names, s.name) {
 			continue

@@ -1,0 +1,107 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/propagation"
+
+	"github.com/kontorhq/kontor/internal/edge/api"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/tasks"
+)
+
+// The shares of Config.ShutdownTimeoutSeconds that each stage of a stop may use.
+const (
+	shareEdge     = 0.58 // requests under way
+	shareCommands = 0.05 // what the requests had handed in
+	shareWorkers  = 0.25 // tasks under way
+	shareOutcomes = 0.05 // what the tasks had handed in
+	shareAdmin    = 0.02
+	sharePool     = 0.05
+)
+
+// workersBudgetMin is what the workers need at the least: they have a second to return once they were told to.
+const workersBudgetMin = 1300 * time.Millisecond
+
+func (a *App) budget(share float64) time.Duration {
+	return time.Duration(share * float64(seconds(a.cfg.ShutdownTimeoutSeconds)))
+}
+
+func (a *App) workersBudget() time.Duration { return max(a.budget(shareWorkers), workersBudgetMin) }
+
+// tasksConfig sizes the workers so that they stop within their budget.
+func (a *App) tasksConfig() tasks.Config {
+	return tasks.Config{
+		Node: a.cfg.Node, Workers: a.cfg.TaskWorkers, Lease: seconds(a.cfg.TaskLeaseSeconds),
+		Drain: a.workersBudget() - 1200*time.Millisecond,
+	}
+}
+
+// listen takes the ports of the node's roles.
+func (a *App) listen(ctx context.Context) (err error) {
+	if a.cfg.Has(RoleAPI) {
+		if a.api, err = listen(ctx, "API", a.cfg.Listen, seconds(a.cfg.RequestTimeoutSeconds), a.log); err != nil {
+			return err
+		}
+	}
+	a.admin, err = listen(ctx, "admin listener", a.cfg.AdminListen, adminTimeout, a.log)
+	return err
+}
+
+// stages are the node's parts in the order in which they stop: what takes work in stops before what carries it out, and
+// the admin listener last, so that the stop can be watched.
+func (a *App) stages(server *api.Server, queue *tasks.Tasks, admin http.Handler) []stage {
+	edge := stage{budget: a.budget(shareEdge) + time.Second} // the listener itself counts the requests it cuts off
+	commands := stage{budget: a.budget(shareCommands)}
+	workers := stage{budget: a.workersBudget()}
+	outcomes := stage{budget: a.budget(shareOutcomes)}
+	if a.cfg.Has(RoleAPI) {
+		edge.parts = append(edge.parts, a.api.part(a.traced(server.Handler()), a.budget(shareEdge)))
+		commands.parts = append(commands.parts, part{"API commands", server.Run})
+	}
+	if a.cfg.Has(RoleWorker) {
+		queue.Every("app.partitions", partitionsEvery, a.keepPartitions)
+		workers.parts = append(workers.parts, part{"workers", queue.Run})
+	}
+	return []stage{
+		edge, commands, workers, outcomes,
+		{budget: a.budget(shareAdmin) + time.Second, parts: []part{a.admin.part(admin, a.budget(shareAdmin))}},
+	}
+}
+
+// traced gives each request a span, when spans go anywhere.
+func (a *App) traced(handler http.Handler) http.Handler {
+	if !a.tel.Tracing() {
+		return handler
+	}
+	return otelhttp.NewHandler(handler, "request",
+		otelhttp.WithTracerProvider(a.tel.Tracers), otelhttp.WithPropagators(propagation.TraceContext{}))
+}
+
+const (
+	partitionsEvery  = 6 * time.Hour
+	idempotencyKept  = 31 * 24 * time.Hour // 30 days are promised
+	idempotencyTable = "idempotency_record"
+)
+
+// keepPartitions makes the partitions of the coming months and drops the months of idempotency records that nobody may
+// repeat any more. Every node with workers does it; the others then find nothing to do.
+func (a *App) keepPartitions(ctx context.Context) error {
+	conn, err := a.db.Pool().Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("keep the partitions: %w", err)
+	}
+	defer conn.Release()
+	if err := postgres.EnsurePartitions(ctx, conn.Conn()); err != nil {
+		return err
+	}
+	dropped, err := postgres.RetirePartitions(ctx, conn.Conn(), idempotencyTable, a.now().Add(-idempotencyKept))
+	if len(dropped) > 0 {
+		a.log.InfoContext(ctx, "dropped what was kept long enough", "tables", dropped)
+	}
+	return err
+}
