@@ -37,7 +37,8 @@ func setup(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) wait(d time.Duration) { b.ahead.Add(int64(d)) }
+// aSecondLater is when nothing that was remembered may be used any more.
+func (b *bench) aSecondLater() { b.ahead.Add(int64(time.Second)) }
 
 func (b *bench) create(org, name string, live bool) (string, access.Key) {
 	b.Helper()
@@ -120,7 +121,7 @@ func TestARevokedKeyIsRefusedEverywhereWithinASecond(t *testing.T) {
 	if err != nil || first.RevokedAt.IsZero() {
 		t.Fatal(first, err)
 	}
-	b.wait(time.Second)
+	b.aSecondLater()
 	b.refused(shown, access.ErrKeyRevoked)
 	again, err := other.RevokeKey(t.Context(), "acme", key.ID)
 	if err != nil || !again.RevokedAt.Equal(first.RevokedAt) {
@@ -140,12 +141,12 @@ func TestAnExpiredKeyIsRefusedWithinASecond(t *testing.T) {
 	if _, err := b.db.Pool().Exec(t.Context(), `update api_key set expires_at = now()`); err != nil {
 		t.Fatal(err)
 	}
-	b.wait(time.Second)
+	b.aSecondLater()
 	b.refused(shown, access.ErrKeyExpired)
 	if _, err := b.access.RevokeKey(t.Context(), "acme", key.ID); err != nil {
 		t.Fatal(err)
 	}
-	b.wait(time.Second)
+	b.aSecondLater()
 	b.refused(shown, access.ErrKeyRevoked)
 }
 
@@ -158,7 +159,7 @@ func TestAKeyMadeAMomentAgoIsKnownWithinASecond(t *testing.T) {
 	if _, err := b.db.Pool().Exec(t.Context(), `update api_key set hash = sha256($1::text::bytea) where id = $2`, shown, own.ID); err != nil {
 		t.Fatal(err)
 	}
-	b.wait(time.Second)
+	b.aSecondLater()
 	if got, err := b.access.Authenticate(t.Context(), shown); err != nil || got.KeyID != own.ID || got.KeyID == key.ID {
 		t.Fatal(got, err)
 	}
@@ -171,7 +172,7 @@ func TestNobodyIsLetInWithoutTheDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.db.Close()
-	b.wait(time.Second)
+	b.aSecondLater()
 	_, err := b.access.Authenticate(t.Context(), shown)
 	if !errors.Is(err, access.ErrUnavailable) || fault.From(err).RetryAfter == 0 {
 		t.Fatal(err)

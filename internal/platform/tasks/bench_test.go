@@ -111,10 +111,11 @@ func (b *bench) spec(after time.Duration) Spec {
 	return Spec{OrgID: b.org, Kind: "test", SubjectType: "payment", SubjectID: b.source.New(), After: after}
 }
 
-func (b *bench) specs(n int, after time.Duration) []Spec {
+// specs are n tasks wanted at once.
+func (b *bench) specs(n int) []Spec {
 	list := make([]Spec, n)
 	for i := range list {
-		list[i] = b.spec(after)
+		list[i] = b.spec(0)
 	}
 	return list
 }

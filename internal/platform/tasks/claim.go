@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -86,7 +87,7 @@ func (t *Tasks) claim(ctx context.Context, l *looks) (bool, error) {
 	if limit <= 0 {
 		return true, nil
 	}
-	token, since := t.source.New(), time.Now()
+	token, since := t.source.New(), monotonic()
 	// A claim that is cut off may have been made: its tasks would be nobody's until the lease ran out.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
@@ -150,7 +151,7 @@ func (t *Tasks) poll(ctx context.Context) {
 			pause = min(2*pause, t.cfg.PollMax)
 		}
 		if time.Since(measured) >= measureEvery {
-			measured = time.Now()
+			measured = monotonic()
 			t.measure(ctx)
 		}
 		timer.Reset(pause)
@@ -170,7 +171,7 @@ const oldestDueSQL = `
 func (t *Tasks) measure(ctx context.Context) {
 	var seconds float64
 	err := t.db.Pool().QueryRow(ctx, oldestDueSQL).Scan(&seconds)
-	if err == nil || err == pgx.ErrNoRows {
+	if err == nil || errors.Is(err, pgx.ErrNoRows) {
 		t.metrics.oldestDue.Set(seconds)
 	}
 }

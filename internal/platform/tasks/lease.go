@@ -89,7 +89,7 @@ func (t *Tasks) lose(h *held) {
 // watch loses the leases that were not confirmed in time, whatever the reason.
 func (t *Tasks) watch(ctx context.Context) {
 	every(ctx, t.cfg.Lease/30, func() {
-		now := time.Now()
+		now := monotonic()
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		for _, h := range t.held {
@@ -100,6 +100,11 @@ func (t *Tasks) watch(ctx context.Context) {
 			}
 		}
 	})
+}
+
+// monotonic reads the clock that measures leases. kit/clock's is cut to what PostgreSQL stores and tells no durations.
+func monotonic() time.Time {
+	return time.Now() //nolint:forbidigo // for the reason above
 }
 
 // every calls fn at an interval until ctx ends.
@@ -151,7 +156,7 @@ func (t *Tasks) heartbeat(ctx context.Context) {
 }
 
 func (t *Tasks) beat(ctx context.Context) error {
-	sent := time.Now()
+	sent := monotonic()
 	list := t.aging(sent)
 	if len(list) == 0 {
 		return nil

@@ -39,7 +39,7 @@ func (b *bench) finish(node *Tasks, list ...Completion) []bool {
 func TestAKilledNodesTasksAreTakenOver(t *testing.T) {
 	b := setup(t)
 	dead := b.dead()
-	lost := b.queueOnly(dead, b.specs(20, 0)...)
+	lost := b.queueOnly(dead, b.specs(20)...)
 	node := b.node("heir", Config{})
 	var mu sync.Mutex
 	var got []Task
@@ -131,7 +131,7 @@ func TestALeaseIsKeptForAsLongAsTheHandlerTakes(t *testing.T) {
 		}
 	})
 	b.run(node)
-	list := b.queue(node, b.specs(2, 0)...) // one runs, one waits for the worker: both are kept
+	list := b.queue(node, b.specs(2)...) // one runs, one waits for the worker: both are kept
 	receive(b, began, "the first begins")
 	thief := b.node("thief", Config{})
 	var stolen atomic.Int32
@@ -162,7 +162,7 @@ func TestAHandlerIsToldThatItsLeaseIsLost(t *testing.T) {
 		return Succeeded() // which nobody may believe
 	})
 	stop := b.run(node)
-	list := b.queue(node, b.specs(2, 0)...)
+	list := b.queue(node, b.specs(2)...)
 	receive(b, began, "the first begins")
 	b.exec(`update task_live set lease_token = gen_random_uuid(), leased_by = 'thief', due_at = now() + interval '1 hour'`)
 	if cause := receive(b, ended, "the handler is told"); !errors.Is(cause, errLeaseLost) {
@@ -223,7 +223,7 @@ func TestShutdownHandsBackWhatIsNotBegunAndWaitsForTheRest(t *testing.T) {
 		return Succeeded()
 	})
 	stop := b.run(node)
-	list := b.queue(node, b.specs(5, 0)...)
+	list := b.queue(node, b.specs(5)...)
 	receive(b, began, "the first begins")
 	ended := make(chan error, 1)
 	go func() { ended <- stop() }()
@@ -343,7 +343,7 @@ func TestHeartbeatsAndFinishesDoNotDisturbEachOther(t *testing.T) {
 	})
 	b.run(node)
 	for range 20 {
-		b.queue(node, b.specs(200, 0)...)
+		b.queue(node, b.specs(200)...)
 	}
 	b.until("all have snoozed", func() bool { return b.count(`select count(*) from task_attempt`) >= 4000 })
 	if lost.Load() != 0 {

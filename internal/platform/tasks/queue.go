@@ -1,8 +1,6 @@
 package tasks
 
 import (
-	"time"
-
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
@@ -40,7 +38,7 @@ func (t *Tasks) Queue(b *pgx.Batch, specs []Spec) []Task {
 	orgs, taskIDs, subjects := make([]ids.ID, n), make([]ids.ID, n), make([]ids.ID, n)
 	queues, kinds, subjectTypes := make([]string, n), make([]string, n), make([]string, n)
 	args, afters := make([][]byte, n), make([]int64, n)
-	since, startedAt := time.Now(), t.clock()
+	since, startedAt := monotonic(), t.clock()
 	for i, s := range specs {
 		task := Task{
 			OrgID: s.OrgID, ID: s.ID, Queue: s.Queue, Kind: s.Kind, Args: s.Args,

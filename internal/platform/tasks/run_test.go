@@ -86,7 +86,7 @@ func TestTwoNodesNeverWorkOnATaskAtTheSameTime(t *testing.T) {
 		}
 	}
 	policy := Policy{MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond}
-	queued := b.queueOnly(b.node("api", Config{}), b.specs(tasks, 0)...)
+	queued := b.queueOnly(b.node("api", Config{}), b.specs(tasks)...)
 	for _, name := range []string{"a", "b"} {
 		node := b.node(name, Config{Workers: 16})
 		node.Handle("test", policy, handle(name))
@@ -111,7 +111,7 @@ func TestTwoNodesNeverWorkOnATaskAtTheSameTime(t *testing.T) {
 func TestFiveThousandTasksDrain(t *testing.T) {
 	b := setup(t)
 	const tasks = 5000
-	waiting := b.queueOnly(b.node("api", Config{}), b.specs(tasks/2, 0)...)
+	waiting := b.queueOnly(b.node("api", Config{}), b.specs(tasks/2)...)
 	var mu sync.Mutex
 	made := map[ids.ID]int{}
 	node := b.node("a", Config{Workers: 64})
@@ -122,7 +122,7 @@ func TestFiveThousandTasksDrain(t *testing.T) {
 		return Succeeded()
 	})
 	b.run(node)
-	own := b.queue(node, b.specs(tasks/2, 0)...) // more than the node may hold: the rest goes back and is claimed
+	own := b.queue(node, b.specs(tasks/2)...) // more than the node may hold: the rest goes back and is claimed
 	b.until("all tasks are finished", func() bool { return b.count(`select count(*) from task_live`) == 0 })
 	mu.Lock()
 	defer mu.Unlock()
@@ -310,8 +310,9 @@ func TestATaskThatComesOutOfALongTransactionIsFound(t *testing.T) {
 	got := make(chan Task, 2)
 	node.Handle("test", Policy{}, func(_ context.Context, task Task) Verdict { got <- task; return Succeeded() })
 	b.run(node)
-	b.queue(node, b.spec(time.Millisecond))
+	first := b.queue(node, b.spec(time.Millisecond))
 	receive(b, got, "the poller looks")
+	b.untilFinished(first...)
 	var task Task
 	b.inTx(func(ctx context.Context, tx postgres.Tx) error {
 		var batch pgx.Batch
@@ -340,11 +341,20 @@ func TestTheDepthOfLooks(t *testing.T) {
 		full  bool
 		want  time.Duration
 	}{
-		{0, true, allTheWay}, {time.Second, true, allTheWay}, {time.Second, false, allTheWay}, // until the backlog is gone
-		{time.Second, true, 5 * time.Second}, {time.Second, true, 5 * time.Second},
-		{3 * time.Second, false, allTheWay}, // the database or the workers were busy
-		{2 * time.Second, false, 5 * time.Second}, {2 * time.Second, false, 5 * time.Second}, {2 * time.Second, false, 5 * time.Second},
-		{2 * time.Second, false, 5 * time.Second}, {2 * time.Second, false, allTheWay},
+		// Until the backlog is gone.
+		{0, true, allTheWay},
+		{time.Second, true, allTheWay},
+		{time.Second, false, allTheWay},
+		{time.Second, true, 5 * time.Second},
+		{time.Second, true, 5 * time.Second},
+		// The database or the workers were busy.
+		{3 * time.Second, false, allTheWay},
+		{2 * time.Second, false, 5 * time.Second},
+		{2 * time.Second, false, 5 * time.Second},
+		{2 * time.Second, false, 5 * time.Second},
+		{2 * time.Second, false, 5 * time.Second},
+		// It is ten seconds again since the last that went all the way.
+		{2 * time.Second, false, allTheWay},
 	} {
 		if got := step(s.after, s.full); got != s.want {
 			t.Fatalf("step %d looks back %v, want %v", i, got, s.want)

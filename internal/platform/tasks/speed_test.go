@@ -21,7 +21,7 @@ func BenchmarkQueueAndFinish(b *testing.B) {
 			rounds := 0
 			for b.Loop() {
 				rounds++
-				list := k.queueOnly(node, k.specs(size, 0)...)
+				list := k.queueOnly(node, k.specs(size)...)
 				done := make([]Completion, size)
 				for i, task := range list {
 					done[i] = Completion{Task: task, Outcome: OutcomeSucceeded, Done: true}
@@ -55,7 +55,7 @@ func BenchmarkDispatch(b *testing.B) {
 		var list []Task
 		err := k.db.InTx(b.Context(), func(ctx context.Context, tx postgres.Tx) error {
 			var batch pgx.Batch
-			list = node.Queue(&batch, k.specs(size, 0))
+			list = node.Queue(&batch, k.specs(size))
 			return tx.SendBatch(ctx, &batch).Close()
 		})
 		if err != nil {
