@@ -35,6 +35,7 @@ type gate struct {
 	timeout      time.Duration
 	logger       *slog.Logger
 	durations    *prometheus.HistogramVec
+	page         []byte    // of /docs
 	buffers      sync.Pool // *[]byte
 }
 

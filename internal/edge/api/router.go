@@ -20,12 +20,16 @@ func newGate(authenticate authenticator, source *ids.Source, timeout time.Durati
 	if err != nil {
 		return nil, err
 	}
+	page, err := renderDocs(c.json)
+	if err != nil {
+		return nil, err
+	}
 	durations := newDurations(registry)
 	for _, op := range c.operations {
 		op.figures = newFigures(durations, op.route, op.method)
 	}
 	return &gate{
-		contract: c, authenticate: authenticate, ids: source, timeout: timeout, logger: logger, durations: durations,
+		contract: c, authenticate: authenticate, ids: source, timeout: timeout, logger: logger, durations: durations, page: page,
 		buffers: sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }},
 	}, nil
 }
@@ -51,6 +55,8 @@ func (g *gate) handler(server StrictServerInterface) *http.ServeMux {
 	HandlerWithOptions(strict, StdHTTPServerOptions{
 		BaseRouter: &router{ServeMux: mux, gate: g}, ErrorHandlerFunc: g.refuseBinding,
 	})
+	mux.HandleFunc("GET /docs", g.docs())
+	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusSeeOther))
 	nothing := &operation{public: true, route: "none", method: "any", figures: newFigures(g.durations, "none", "any")}
 	mux.HandleFunc("/", g.wrap(nothing, func(_ http.ResponseWriter, r *http.Request) { g.nothingHere(mux, r) }))
 	return mux
