@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 	"unicode/utf8"
 
@@ -28,13 +27,24 @@ const createKeySQL = `
 	)
 	select id, now() from org`
 
-var organisationForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+// isOrganisationName is the database's constraint organisation_name_form.
+func isOrganisationName(name string) bool {
+	if name == "" || len(name) > 63 || name[0] == '-' {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if ('a' > c || c > 'z') && ('0' > c || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
 
 // CreateKey makes a key for the named organisation, and the organisation when there is none, and returns the key as it is
 // shown, this once. The zero time as expiry means never.
 func (a *Access) CreateKey(ctx context.Context, orgName, keyName string, live bool, expiresAt time.Time) (string, Key, error) {
 	switch {
-	case !organisationForm.MatchString(orgName):
+	case !isOrganisationName(orgName):
 		return "", Key{}, ErrOrganisationMalformed
 	case keyName == "" || utf8.RuneCountInString(keyName) > 100:
 		return "", Key{}, ErrKeyNameMalformed
