@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,7 +27,11 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(ownerEnv); dir != "" {
 		os.Exit(own(dir))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if ready.made {
+		_ = os.RemoveAll(filepath.Dir(ready.root))
+	}
+	os.Exit(code)
 }
 
 func own(dir string) int {
@@ -88,6 +93,38 @@ func scratch(t *testing.T) string {
 	must(t, os.Chmod(parent, 0o755))
 	t.Cleanup(func() { must(t, os.RemoveAll(parent)) })
 	return filepath.Join(parent, "root")
+}
+
+// ready is a root with an ephemeral cluster in it, made once: most tests are not about initdb, which costs most of a
+// second of processor time.
+var ready struct {
+	once sync.Once
+	made bool
+	root string
+	err  error
+}
+
+// scratchReady is scratch with an ephemeral cluster in it.
+func scratchReady(t *testing.T) string {
+	t.Helper()
+	ready.once.Do(func() {
+		parent, err := os.MkdirTemp(pgserver.ScratchDir(), "kontor-pgserver-ready-")
+		must(t, err)
+		must(t, os.Chmod(parent, 0o755))
+		ready.made, ready.root = true, filepath.Join(parent, "root")
+		s, err := pgserver.Start(t.Context(), pgserver.Config{Dir: ready.root, Ephemeral: true})
+		if err == nil {
+			err = s.Stop(t.Context())
+		}
+		ready.err = err
+	})
+	must(t, ready.err)
+	dir := scratch(t)
+	out, err := exec.CommandContext(t.Context(), "cp", "-a", ready.root, dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("copy a cluster: %v: %s", err, out)
+	}
+	return dir
 }
 
 func start(t *testing.T, cfg pgserver.Config) *pgserver.Server {

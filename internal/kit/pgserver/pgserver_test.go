@@ -49,7 +49,7 @@ func TestDefaultsAreDurableAndSettingsWin(t *testing.T) {
 
 func TestTCPNeedsThePassword(t *testing.T) {
 	t.Parallel()
-	s := start(t, pgserver.Config{Dir: scratch(t), Ephemeral: true})
+	s := start(t, pgserver.Config{Dir: scratchReady(t), Ephemeral: true})
 	if n := ask[int](t, s.TCPURL("postgres"), "select 1"); n != 1 {
 		t.Errorf("got %d", n)
 	}
@@ -104,7 +104,7 @@ func TestTheNextOwnerNeedNotWait(t *testing.T) {
 
 func TestTwoOwnersOfOneDirectory(t *testing.T) {
 	t.Parallel()
-	dir := scratch(t)
+	dir := scratchReady(t)
 	s := start(t, pgserver.Config{Dir: dir, Ephemeral: true})
 	_, err := pgserver.Start(t.Context(), pgserver.Config{Dir: dir, Ephemeral: true})
 	if !errors.Is(err, pgserver.ErrInUse) || !strings.Contains(err.Error(), dir) {
@@ -117,12 +117,12 @@ func TestTwoOwnersOfOneDirectory(t *testing.T) {
 
 func TestAStalePidFileOfAnotherProcess(t *testing.T) {
 	t.Parallel()
-	dir := scratch(t)
+	dir := scratchReady(t)
 	first := start(t, pgserver.Config{Dir: dir, Ephemeral: true})
 	must(t, first.Stop(t.Context()))
 	// PostgreSQL itself would refuse: a live process of its own user has that number. As root there is none such at
 	// hand but a server of another test, which is the hardest case: a postgres, but not of this directory.
-	other := start(t, pgserver.Config{Dir: scratch(t), Ephemeral: true})
+	other := start(t, pgserver.Config{Dir: scratchReady(t), Ephemeral: true})
 	pid := ask[string](t, other.URL("postgres"), "select pg_backend_pid()::text")
 	stale := filepath.Join(dir, "data", "postmaster.pid")
 	must(t, os.WriteFile(stale, []byte(pid+"\n"+filepath.Join(dir, "data")+"\n"), 0o600))
@@ -185,7 +185,11 @@ func TestRestartIsACrash(t *testing.T) {
 	for name, ephemeral := range map[string]bool{"ephemeral": true, "durable": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, pgserver.Config{Dir: scratch(t), Ephemeral: ephemeral})
+			dir := scratch(t)
+			if ephemeral {
+				dir = scratchReady(t)
+			}
+			s := start(t, pgserver.Config{Dir: dir, Ephemeral: ephemeral})
 			unixURL, tcpURL := s.URL("postgres"), s.TCPURL("postgres")
 			conn := connect(t, unixURL)
 			_, err := conn.Exec(t.Context(), "create table kept (n int)")
@@ -212,7 +216,7 @@ func TestRestartIsACrash(t *testing.T) {
 
 func TestStopDoesNotWaitForClients(t *testing.T) {
 	t.Parallel()
-	dir := scratch(t)
+	dir := scratchReady(t)
 	s := start(t, pgserver.Config{Dir: dir, Ephemeral: true})
 	conn := connect(t, s.URL("postgres"))
 	must(t, s.Stop(t.Context()))
@@ -239,9 +243,9 @@ func TestALongPathStillGetsASocket(t *testing.T) {
 
 func TestAPortThatIsTaken(t *testing.T) {
 	t.Parallel()
-	s := start(t, pgserver.Config{Dir: scratch(t), Ephemeral: true})
+	s := start(t, pgserver.Config{Dir: scratchReady(t), Ephemeral: true})
 	port := ask[int](t, s.URL("postgres"), "select current_setting('port')::int")
-	_, err := pgserver.Start(t.Context(), pgserver.Config{Dir: scratch(t), Ephemeral: true, Port: port})
+	_, err := pgserver.Start(t.Context(), pgserver.Config{Dir: scratchReady(t), Ephemeral: true, Port: port})
 	if err == nil || !strings.Contains(err.Error(), "the port is in use") {
 		t.Errorf("got %v", err)
 	}
