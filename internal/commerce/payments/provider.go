@@ -2,6 +2,7 @@ package payments
 
 import (
 	"context"
+	"crypto/sha256"
 	"net/http"
 	"time"
 
@@ -90,4 +91,7 @@ type ProviderWebhook struct {
 	PaymentID  string // our payment, from the metadata
 	Reference  string // our attempt
 	OccurredAt time.Time
+
+	provider string
+	hash     [sha256.Size]byte
 }

@@ -136,3 +136,10 @@ func value(c byte) byte {
 	}
 	return 0xff
 }
+
+// Before is the smallest id of a moment: every id made earlier is below it.
+func Before(at time.Time) ID {
+	var id ID
+	binary.BigEndian.PutUint64(id[0:8], uint64(at.UnixMilli())<<16)
+	return id
+}

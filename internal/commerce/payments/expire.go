@@ -1,0 +1,139 @@
+package payments
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kontorhq/kontor/internal/commerce/ledger"
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+)
+
+const expireMax = 500
+
+// Payments with an attempt under way are left until it is final. The latest attempt comes along for the event.
+const findExpiredSQL = `
+	select p.org_id, p.id
+	from payment p
+	where p.amount_capturable > 0 and p.authorisation_expires_at <= now()
+		and not exists (
+			select from payment_attempt a
+			where a.org_id = p.org_id and a.payment_id = p.id and a.state in ('processing', 'unknown'))
+	order by p.authorisation_expires_at limit $1
+	for no key update skip locked`
+
+// hot
+const latestAttemptsSQL = `
+	select a.org_id, a.id, a.payment_id, a.task_id, a.kind, a.state, a.amount, a.final, a.entry_id, a.fee, a.operation_id, a.failure_code,
+		coalesce(a.settles_at <= now(), false), a.idempotency_key, a.request_id, a.created_at,
+		extract(epoch from now() - a.created_at)::double precision
+	from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
+	cross join lateral (
+		select t.id from payment_attempt t where t.org_id = k.org_id and t.payment_id = k.id order by t.id desc limit 1
+	) as latest
+	join payment_attempt a on a.org_id = k.org_id and a.id = latest.id`
+
+const expirePaymentsSQL = `
+	update payment p
+	set status = u.status, amount_capturable = 0, updated_at = $4
+	from unnest($1::uuid[], $2::uuid[], $3::text[]) as u (org_id, id, status)
+	where p.org_id = u.org_id and p.id = u.id`
+
+// Expire releases what is left of authorisations whose time is over, and tells how many. Any number of nodes may sweep at once.
+func (p *Payments) Expire(ctx context.Context) (int, error) {
+	total := 0
+	for {
+		n := 0
+		err := p.DB.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
+			rows, err := tx.Query(ctx, findExpiredSQL, expireMax)
+			if err != nil {
+				return fmt.Errorf("find expired authorisations: %w", err)
+			}
+			due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ OrgID, ID ids.ID }])
+			if err != nil {
+				return fmt.Errorf("find expired authorisations: %w", err)
+			}
+			n = len(due)
+			orgs, payments := make([]ids.ID, n), make([]ids.ID, n)
+			for i, d := range due {
+				orgs[i], payments[i] = d.OrgID, d.ID
+			}
+			return p.expire(ctx, tx, orgs, payments)
+		})
+		total += n
+		if err != nil || n < expireMax {
+			return total, err
+		}
+	}
+}
+
+func (p *Payments) expire(ctx context.Context, tx postgres.Tx, orgs, payments []ids.ID) error {
+	if len(orgs) == 0 {
+		return nil
+	}
+	works, err := p.readLatest(ctx, tx, orgs, payments)
+	if err != nil {
+		return err
+	}
+	now := p.Clock()
+	entries, statuses := make([]ledger.Entry, len(works)), make([]string, len(works))
+	for i := range works {
+		pay := &works[i].payment
+		if err := pay.advance(AuthorisationExpired, nil); err != nil {
+			return err
+		}
+		pay.UpdatedAt = now
+		orgs[i], payments[i], statuses[i] = pay.OrgID, pay.ID, string(pay.Status)
+		entries[i] = ledger.Entry{OrgID: pay.OrgID, Action: ledger.ActionRelease, Target: pay.HoldEntryID, SubjectID: pay.ID}
+	}
+	results, err := p.Ledger.Post(ctx, tx, entries)
+	if err != nil {
+		return err
+	}
+	for i := range results {
+		if results[i].Err != nil {
+			return fmt.Errorf("release the hold of %s: %w", ids.Format(PaymentPrefix, payments[i]), results[i].Err)
+		}
+	}
+	out := &pgx.Batch{}
+	out.Queue(expirePaymentsSQL, orgs[:len(works)], payments[:len(works)], statuses, now)
+	p.Events.Queue(out, p.announce(works, func(*work) string { return "expired" }))
+	if err := tx.SendBatch(ctx, out).Close(); err != nil {
+		return fmt.Errorf("expire authorisations: %w", err)
+	}
+	return nil
+}
+
+// readLatest reads payments, locked, with the latest attempt of each.
+func (p *Payments) readLatest(ctx context.Context, tx postgres.Tx, orgs, payments []ids.ID) ([]work, error) {
+	var works []work
+	latest := make(map[paymentKey]Attempt, len(orgs))
+	batch := &pgx.Batch{}
+	batch.Queue(lockPaymentsSQL, orgs, payments).Query(func(rows pgx.Rows) error {
+		found, err := pgx.CollectRows(rows, scanPayment)
+		for _, pay := range found {
+			works = append(works, work{payment: pay})
+		}
+		return err
+	})
+	batch.Queue(latestAttemptsSQL, orgs, payments).Query(func(rows pgx.Rows) error {
+		found, err := pgx.CollectRows(rows, scanAttempt)
+		for _, a := range found {
+			latest[paymentKey{a.OrgID, a.PaymentID}] = a
+		}
+		return err
+	})
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("read payments: %w", err)
+	}
+	for i := range works {
+		works[i].attempt = latest[paymentKey{works[i].payment.OrgID, works[i].payment.ID}]
+	}
+	return works, nil
+}
+
+// farFuture bounds a list that has no bound.
+func farFuture() time.Time { return time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC) }
