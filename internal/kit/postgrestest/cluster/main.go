@@ -69,6 +69,9 @@ func run(dir string, command []string) (code int, err error) {
 	err = cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
+		if os.Getenv(postgrestest.KeepEnv) == "1" {
+			fmt.Printf("the databases kept: go run ./internal/kit/postgrestest/cluster -dir %s\n", c.Dir)
+		}
 		return max(exit.ExitCode(), 1), nil // the command has said why
 	}
 	if err != nil {
