@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/kontorhq/kontor/internal/commerce/ledger"
+	"github.com/kontorhq/kontor/internal/commerce/payments"
+	"github.com/kontorhq/kontor/internal/commerce/payments/sandbox"
 	"github.com/kontorhq/kontor/internal/edge/api"
+	"github.com/kontorhq/kontor/internal/edge/hooks"
 	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/lane"
@@ -28,6 +31,7 @@ type App struct {
 	log      *slog.Logger
 	db       *postgres.DB
 	access   *access.Access
+	payments *payments.Payments
 	api      *listener // nil without the role api
 	admin    *listener
 	life     lifecycle
@@ -75,21 +79,26 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 
 	// commerce
 	books := ledger.New(a.db, log, source)
+	a.payments = payments.New(payments.Deps{
+		DB: a.db, Ledger: books, Events: log, Tasks: queue, Clock: a.now, IDs: source, Providers: a.providers(),
+		Lanes: lanes, Registry: registry, Logger: a.log,
+	}, payments.Config{ProviderTimeout: seconds(cfg.ProviderTimeoutSeconds)})
 
 	// edge
 	server, err := api.New(api.Deps{
-		DB: a.db, Access: a.access, Ledger: books, Events: log, Clock: a.now, IDs: source, Lanes: lanes,
+		DB: a.db, Access: a.access, Ledger: books, Payments: a.payments, Events: log, Clock: a.now, IDs: source, Lanes: lanes,
 		Registry: registry, Logger: a.log, RequestTimeout: seconds(cfg.RequestTimeoutSeconds), PaymentWait: seconds(cfg.PaymentWaitSeconds),
 	})
 	if err != nil {
 		return nil, err
 	}
+	webhooks := hooks.New(a.payments, source, registry, a.log)
 	if err := a.listen(ctx); err != nil {
 		return nil, err
 	}
 	ready := &readiness{db: a.db, schema: schema, draining: a.draining.Load, stopped: a.life.stopped}
 	a.life.stopping = a.announceStop
-	a.life.stages = a.stages(server, queue, newAdminHandler(ready, registry))
+	a.life.stages = a.stages(server, webhooks, queue, newAdminHandler(ready, registry))
 	return a, nil
 }
 
@@ -113,6 +122,17 @@ func checkSchema(ctx context.Context, url string) (int64, error) {
 		return 0, fmt.Errorf("the database's schema lacks %d steps, the first is %s: run kontor migrate up", len(behind), behind[0].Name)
 	}
 	return steps[len(steps)-1].Version, nil
+}
+
+// providers are the payment providers that are configured.
+func (a *App) providers() []payments.Provider {
+	if a.cfg.SandboxURL == "" {
+		return nil
+	}
+	return []payments.Provider{sandbox.NewProvider(sandbox.ProviderConfig{
+		BaseURL: a.cfg.SandboxURL, APIKey: a.cfg.SandboxKey, WebhookSecret: a.cfg.SandboxWebhookSecret,
+		Timeout: seconds(a.cfg.ProviderTimeoutSeconds), Clock: a.now,
+	})}
 }
 
 // URL is the base URL of the API, as reached from this machine; empty without the role api.

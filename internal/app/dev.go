@@ -163,7 +163,7 @@ func (d *dev) start(ctx context.Context) error {
 		return err
 	}
 	provider := sandbox.NewServer(sandbox.ServerConfig{
-		Faults: d.faults, WebhookURL: d.app.URL() + sandboxWebhookPath, WebhookSecret: secret,
+		Faults: d.faults, WebhookURL: d.app.URL() + hooksPath + "sandbox", WebhookSecret: secret,
 		Clock: clock.System, Logger: d.app.log.With("part", "sandbox"),
 	})
 	if err := d.ensureKey(ctx); err != nil {
@@ -235,9 +235,6 @@ func (d *dev) close(ctx context.Context) error {
 	d.say("Stopped. The data stays in %s; kontor dev goes on with it.\n", d.dir)
 	return nil
 }
-
-// sandboxWebhookPath is where the API takes in the sandbox's webhooks.
-const sandboxWebhookPath = "/v1/webhooks/sandbox"
 
 // webhookSecret is made anew at each start: the sandbox that signs with it starts anew as well.
 func webhookSecret() string {

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/kontorhq/kontor/internal/edge/api"
+	"github.com/kontorhq/kontor/internal/edge/hooks"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
@@ -54,13 +55,14 @@ func (a *App) listen(ctx context.Context) (err error) {
 
 // stages are the node's parts in the order in which they stop: what takes work in stops before what carries it out, and
 // the admin listener last, so that the stop can be watched.
-func (a *App) stages(server *api.Server, queue *tasks.Tasks, admin http.Handler) []stage {
+func (a *App) stages(server *api.Server, webhooks *hooks.Hooks, queue *tasks.Tasks, admin http.Handler) []stage {
 	edge := stage{budget: a.budget(shareEdge) + time.Second} // the listener itself counts the requests it cuts off
 	commands := stage{budget: a.budget(shareCommands)}
 	workers := stage{budget: a.workersBudget()}
-	outcomes := stage{budget: a.budget(shareOutcomes)}
+	outcomes := stage{budget: a.budget(shareOutcomes)} // nodes of either role have some: webhooks, or answers
+	outcomes.parts = append(outcomes.parts, part{"payment outcomes", a.payments.Run})
 	if a.cfg.Has(RoleAPI) {
-		edge.parts = append(edge.parts, a.api.part(a.traced(server.Handler()), a.budget(shareEdge)))
+		edge.parts = append(edge.parts, a.api.part(a.public(server, webhooks), a.budget(shareEdge)))
 		commands.parts = append(commands.parts, part{"API commands", server.Run})
 	}
 	if a.cfg.Has(RoleWorker) {
@@ -71,6 +73,17 @@ func (a *App) stages(server *api.Server, queue *tasks.Tasks, admin http.Handler)
 		edge, commands, workers, outcomes,
 		{budget: a.budget(shareAdmin) + time.Second, parts: []part{a.admin.part(admin, a.budget(shareAdmin))}},
 	}
+}
+
+// hooksPath is where webhooks are taken in, each provider's below it.
+const hooksPath = "/hooks/"
+
+// public is everything that the API's port answers.
+func (a *App) public(server *api.Server, webhooks *hooks.Hooks) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", server.Handler())
+	mux.Handle(hooksPath, webhooks.Handler())
+	return a.traced(mux)
 }
 
 // traced gives each request a span, when spans go anywhere.
