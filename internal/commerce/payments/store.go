@@ -56,7 +56,7 @@ const updateAttemptsSQL = `
 	set state = u.state, fee = u.fee, operation_id = u.operation_id, failure_code = u.failure_code,
 		settles_at = case when u.settles_ms > 0 then now() + u.settles_ms * interval '1 millisecond' else a.settles_at end,
 		answer_status = u.answer_status, answer = u.answer,
-		finished_at = case when u.state in ('succeeded', 'declined') then $10 end
+		finished_at = case when u.state in ('succeeded', 'declined') then $10::timestamptz end
 	from unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::smallint[], $9::json[])
 		as u (org_id, id, state, fee, operation_id, failure_code, settles_ms, answer_status, answer)
 	where a.org_id = u.org_id and a.id = u.id`
