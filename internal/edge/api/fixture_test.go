@@ -20,6 +20,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/kontorhq/kontor/internal/commerce/ledger"
+	"github.com/kontorhq/kontor/internal/commerce/payments"
+	"github.com/kontorhq/kontor/internal/commerce/payments/sandbox"
 	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/lane"
@@ -27,6 +29,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgrestest"
 	"github.com/kontorhq/kontor/internal/platform/access"
 	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
 // node is a whole server on a database of its own.
@@ -36,6 +39,7 @@ type node struct {
 	deps     Deps
 	server   *Server
 	http     *httptest.Server
+	sandbox  *httptest.Server
 	key      string // of the organisation "acme"
 	otherKey string // of another
 	contract *contract
@@ -44,37 +48,58 @@ type node struct {
 
 func startNode(t *testing.T) *node {
 	t.Helper()
-	db, err := postgres.Open(t.Context(), postgrestest.DB(t).URL, postgres.Options{ConnectionsMax: 8})
+	db, err := postgres.Open(t.Context(), postgrestest.DB(t).URL, postgres.Options{ConnectionsMax: 12})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	source := ids.NewSource(clock.System)
-	log := events.New(db, source)
-	registry := prometheus.NewRegistry()
 	n := &node{t: t, db: db, contract: testContract(t)}
-	n.deps = Deps{
-		DB: db, Access: access.New(db, clock.System, source), Ledger: ledger.New(db, log, source), Events: log,
-		Clock: clock.System, IDs: source, Lanes: lane.NewMetrics(registry), Registry: registry,
-		Logger:         slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelError})),
-		RequestTimeout: 30 * time.Second, PaymentWait: 10 * time.Second,
-	}
+	n.sandbox = httptest.NewServer(sandbox.NewServer(sandbox.ServerConfig{SettleDelay: time.Hour}))
+	t.Cleanup(n.sandbox.Close)
+	worker := n.wire(db)
 	n.key, n.otherKey = n.newKey("acme"), n.newKey("other")
 	if n.server, err = New(n.deps); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ran := make(chan error, 1)
-	go func() { ran <- n.server.Run(ctx) }()
+	n.run(n.deps.Payments.Run, n.server.Run, worker.Run)
 	n.http = httptest.NewServer(n.server.Handler())
-	t.Cleanup(func() {
-		n.http.Close()
-		cancel()
-		if err := <-ran; err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(n.http.Close)
 	return n
+}
+
+// wire makes the modules under the server.
+func (n *node) wire(db *postgres.DB) *tasks.Tasks {
+	source, registry := ids.NewSource(clock.System), prometheus.NewRegistry()
+	lanes, logger := lane.NewMetrics(registry), slog.New(slog.NewTextHandler(testLog{n.t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := events.New(db, source)
+	books := ledger.New(db, log, source)
+	worker := tasks.New(db, tasks.Config{Node: n.t.Name()}, clock.System, source, registry, lanes, logger)
+	n.deps = Deps{
+		DB: db, Access: access.New(db, clock.System, source), Ledger: books, Events: log,
+		Payments: payments.New(payments.Deps{
+			DB: db, Ledger: books, Events: log, Tasks: worker, Clock: clock.System, IDs: source,
+			Providers: []payments.Provider{sandbox.NewProvider(sandbox.ProviderConfig{BaseURL: n.sandbox.URL, APIKey: "key"})},
+			Lanes:     lanes, Registry: registry, Logger: logger,
+		}, payments.Config{}),
+		Clock: clock.System, IDs: source, Lanes: lanes, Registry: registry, Logger: logger,
+		RequestTimeout: 30 * time.Second, PaymentWait: 10 * time.Second,
+	}
+	return worker
+}
+
+// run runs what has to run beside the server, and ends it from the last to the first.
+func (n *node) run(parts ...func(context.Context) error) {
+	for _, part := range parts {
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- part(ctx) }()
+		n.t.Cleanup(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				n.t.Error(err)
+			}
+		})
+	}
 }
 
 // testLog shows what the server logs as an error with the test that caused it.
@@ -284,4 +309,17 @@ func posting(debit, credit string, amount int64) string {
 
 func entry(more string, postings ...string) string {
 	return fmt.Sprintf(`{"code":"test","postings":[%s]%s}`, strings.Join(postings, ","), more)
+}
+
+// fetch reads somebody else's JSON.
+func fetch(t *testing.T, r *http.Request, into any) {
+	t.Helper()
+	w, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Body.Close() }()
+	if err := json.NewDecoder(w.Body).Decode(into); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -26,14 +26,16 @@ var (
 
 // problem is application/problem+json (RFC 9457) as the contract has it.
 type problem struct {
-	Type      string        `json:"type"`
-	Title     string        `json:"title"`
-	Status    int           `json:"status"`
-	Detail    string        `json:"detail"`
-	Code      string        `json:"code"`
-	Param     string        `json:"param,omitempty"`
-	RequestID string        `json:"request_id"`
-	Errors    []problemItem `json:"errors,omitempty"`
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Code      string `json:"code"`
+	Param     string `json:"param,omitempty"`
+	RequestID string `json:"request_id"`
+
+	FailureCode string        `json:"failure_code,omitempty"` // the provider's reason
+	Errors      []problemItem `json:"errors,omitempty"`
 }
 
 type problemItem struct {
@@ -42,9 +44,14 @@ type problemItem struct {
 	Code   string `json:"code,omitempty"`
 }
 
-// answer is the one place where an error becomes what a caller is told. Only faults have words for callers; whatever
-// else went wrong is "internal", and its text stays in the log.
+// answer writes an error as an answer, to be sent or recorded.
 func (c *contract) answer(err error, requestID string) command.Answer {
+	return c.problem(err, requestID).answer()
+}
+
+// problem is the one place where an error becomes what a caller is told. Only faults have words for callers; whatever
+// else went wrong is "internal", and its text stays in the log.
+func (c *contract) problem(err error, requestID string) problem {
 	f := faultOf(err)
 	p := problem{
 		Type: "/docs#" + f.Code, Title: title(f.Code), Status: c.status(f), Detail: f.Detail, Code: f.Code,
@@ -57,7 +64,7 @@ func (c *contract) answer(err error, requestID string) command.Answer {
 			p.Errors[i].Code = refusal.faults[i].Code
 		}
 	}
-	return p.answer()
+	return p
 }
 
 func (p problem) answer() command.Answer {

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kontorhq/kontor/internal/commerce/ledger"
+	"github.com/kontorhq/kontor/internal/commerce/payments"
 	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/lane"
@@ -32,6 +33,7 @@ type Deps struct {
 	DB       *postgres.DB
 	Access   *access.Access
 	Ledger   *ledger.Ledger
+	Payments *payments.Payments
 	Events   *events.Events
 	Clock    clock.Clock
 	IDs      *ids.Source
@@ -45,10 +47,12 @@ type Deps struct {
 
 // Server answers the contract's requests. Safe for concurrent use.
 type Server struct {
-	deps    Deps
-	gate    *gate
-	runner  *command.Runner
-	entries *command.Lane[ledger.Entry]
+	deps      Deps
+	gate      *gate
+	runner    *command.Runner
+	entries   *command.Lane[ledger.Entry]
+	creations *command.Lane[payments.Create]
+	changes   *command.Lane[payments.Change]
 }
 
 // New makes the server; Run starts it.
@@ -58,9 +62,13 @@ func New(d Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{deps: d, gate: g, runner: command.NewRunner(d.DB, g.contract.answer)}
-	s.entries = command.NewLane(s.runner, lane.Config{
-		Name: "ledger entries", BatchMax: 512, QueueMax: 8192, Workers: 2, Timeout: 10 * time.Second,
-	}, d.Lanes, s.postEntries)
+	batches := lane.Config{BatchMax: 512, QueueMax: 8192, Workers: 2, Timeout: 10 * time.Second}
+	batches.Name = "ledger_entries"
+	s.entries = command.NewLane(s.runner, batches, d.Lanes, s.postEntries)
+	batches.Name, batches.BatchMax = "payment_creations", 256
+	s.creations = command.NewLane(s.runner, batches, d.Lanes, s.createPayments).AfterCommit(s.startPayments)
+	batches.Name = "payment_changes"
+	s.changes = command.NewLane(s.runner, batches, d.Lanes, s.changePayments).AfterCommit(s.startPayments)
 	return s, nil
 }
 
@@ -72,7 +80,7 @@ func (s *Server) Handler() http.Handler {
 // Run carries out commands until ctx ends, finishes those it has taken in, and returns. Stop the HTTP server first, so
 // that nobody waits for a command that is turned away.
 func (s *Server) Run(ctx context.Context) error {
-	lanes := []func(context.Context) error{s.entries.Run}
+	lanes := []func(context.Context) error{s.entries.Run, s.creations.Run, s.changes.Run}
 	errs := make([]error, len(lanes))
 	var running sync.WaitGroup
 	for i, run := range lanes {
