@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// notForCallers are codes of faults that no request over HTTP can cause: the command line's.
-var notForCallers = []string{"organisation_malformed", "key_name_malformed", "key_expiry_passed", "key_not_found"}
+// notForCallers are codes of faults that no request over HTTP can cause: those of the command line and of workers.
+var notForCallers = []string{"organisation_malformed", "key_name_malformed", "key_expiry_passed", "key_not_found", "lease_lost"}
 
 // faultCodes reads the codes of all faults out of the source of the packages that the API stands on.
 func faultCodes(t *testing.T) map[string]string {

@@ -111,7 +111,7 @@ func (h *Hooks) refuse(ctx context.Context, w http.ResponseWriter, requestID str
 		status = http.StatusServiceUnavailable
 	}
 	body, _ := json.Marshal(map[string]any{ // strings and an integer: it cannot fail
-		"type": "/docs#" + f.Code, "title": http.StatusText(status), "status": status, "detail": f.Detail, "code": f.Code, "request_id": requestID,
+		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": f.Detail, "code": f.Code, "request_id": requestID,
 	})
 	w.Header().Set("Content-Type", "application/problem+json")
 	if status == http.StatusServiceUnavailable {
