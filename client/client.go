@@ -8,7 +8,7 @@
 //	case err != nil: // no answer: repeat it under the same key
 //	case answer.JSON201 != nil: // final
 //	case answer.JSON202 != nil: // under way
-//	default: // answer.ApplicationproblemJSONDefault says why not
+//	default: // answer.ApplicationProblemJSONDefault says why not
 //	}
 package client
 

@@ -40,7 +40,7 @@ func bareGate(t testing.TB, log io.Writer) *gate {
 			return access.Principal{}, access.ErrKeyUnknown
 		}
 		return access.Principal{OrgID: org, KeyID: org}, nil
-	}, ids.NewSource(clock.System), 30*time.Second, prometheus.NewRegistry(), slog.New(slog.NewJSONHandler(log, nil)))
+	}, clock.System, ids.NewSource(clock.System), 30*time.Second, prometheus.NewRegistry(), slog.New(slog.NewJSONHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/fault"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/telemetry"
@@ -32,6 +33,7 @@ type gate struct {
 	contract     *contract
 	authenticate authenticator
 	ids          *ids.Source
+	clock        clock.Clock
 	timeout      time.Duration
 	logger       *slog.Logger
 	durations    *prometheus.HistogramVec
@@ -103,7 +105,7 @@ func (c *call) write(a command.Answer) {
 // wrap puts the gate before a handler of the contract.
 func (g *gate) wrap(op *operation, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c := &call{ResponseWriter: w, op: op, requestID: g.requestID(r), started: time.Now()}
+		c := &call{ResponseWriter: w, op: op, requestID: g.requestID(r), started: g.clock()}
 		w.Header()["Request-Id"] = []string{c.requestID}
 		ctx, cancel := context.WithTimeout(context.WithValue(telemetry.WithRequestID(r.Context(), c.requestID), callKey{}, c), g.timeout)
 		defer cancel()
@@ -144,7 +146,7 @@ func (g *gate) finish(ctx context.Context, c *call) {
 		g.fail(c, fault.New(fault.Internal, "internal", "Something went wrong on our side; the request id finds it in the log.").
 			Because(fmt.Errorf("panic: %v\n%s", r, debug.Stack())))
 	}
-	took := time.Since(c.started)
+	took := g.clock().Sub(c.started)
 	c.op.figures.observe(c.status, took)
 	if !c.op.write && c.status < http.StatusInternalServerError {
 		return
@@ -158,7 +160,10 @@ func (g *gate) finish(ctx context.Context, c *call) {
 	}
 	attrs := [...]slog.Attr{
 		slog.String("method", c.op.method), slog.String("route", c.op.route), slog.Int("status", c.status),
-		slog.Int64("took_us", took.Microseconds()), {}, {}, {},
+		slog.Int64("took_us", took.Microseconds()),
+		{},
+		{},
+		{},
 	}
 	n := 4
 	if !c.principal.OrgID.IsZero() {

@@ -11,11 +11,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/fault"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 )
 
-func newGate(authenticate authenticator, source *ids.Source, timeout time.Duration, registry prometheus.Registerer, logger *slog.Logger) (*gate, error) {
+func newGate(authenticate authenticator, now clock.Clock, source *ids.Source, timeout time.Duration, registry prometheus.Registerer, logger *slog.Logger) (*gate, error) {
 	c, err := loadContract()
 	if err != nil {
 		return nil, err
@@ -29,7 +30,7 @@ func newGate(authenticate authenticator, source *ids.Source, timeout time.Durati
 		op.figures = newFigures(durations, op.route, op.method)
 	}
 	return &gate{
-		contract: c, authenticate: authenticate, ids: source, timeout: timeout, logger: logger, durations: durations, page: page,
+		contract: c, authenticate: authenticate, clock: now, ids: source, timeout: timeout, logger: logger, durations: durations, page: page,
 		buffers: sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }},
 	}, nil
 }

@@ -57,7 +57,7 @@ type Server struct {
 
 // New makes the server; Run starts it.
 func New(d Deps) (*Server, error) {
-	g, err := newGate(d.Access.Authenticate, d.IDs, d.RequestTimeout, d.Registry, d.Logger)
+	g, err := newGate(d.Access.Authenticate, d.Clock, d.IDs, d.RequestTimeout, d.Registry, d.Logger)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,10 @@ func change(t *rapid.T, value any) any {
 	odd := rapid.SampledFrom([]any{
 		nil, true, int64(0), int64(-1), int64(1 << 62), "", "x", "EUR", "asset", "manual", "2027-13-01T00:00:00Z", "2027-01-01t00:00:00z",
 		"2027-01-01T23:59:60Z", "é", "a/b", "a//b", strings.Repeat("x", 65), strings.Repeat("é", 500), strings.Repeat("x", 2000), "a b", "a\n",
-		map[string]any{}, []any{}, map[string]any{"x": "y"}, []any{int64(1)},
+		map[string]any{},
+		[]any{},
+		map[string]any{"x": "y"},
+		[]any{int64(1)},
 	})
 	switch v := value.(type) {
 	case map[string]any:
