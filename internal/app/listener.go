@@ -78,16 +78,27 @@ func (l *listener) part(handler http.Handler, grace time.Duration) part {
 // close gives the port back when the listener will not serve after all.
 func (l *listener) close() { _ = l.socket.Close() }
 
-// serve answers requests until ctx ends; then it takes no more, lets those under way finish, and cuts them off
-// within the grace that is left.
+// errStopping is why a request's context ends when the node does.
+var errStopping = errors.New("the node is stopping")
+
+// serve answers requests until ctx ends; then it takes no more and lets those under way finish. When four fifths of the
+// grace are over it ends their contexts, so that what waits for a provider is answered "not yet"; at the end of the
+// grace it cuts the rest off.
 func (l *listener) serve(ctx context.Context, handler http.Handler, grace time.Duration) error {
 	l.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		l.active.Add(1)
 		defer l.active.Add(-1)
 		handler.ServeHTTP(w, r)
 	})
+	base, hurry := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer hurry(nil)
+	l.server.BaseContext = func(net.Listener) context.Context { return base }
 	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { stopped <- l.shutdown(context.WithoutCancel(ctx), grace) })
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(grace*4/5, func() { hurry(errStopping) })
+		defer timer.Stop()
+		stopped <- l.shutdown(context.WithoutCancel(ctx), grace)
+	})
 	if err := l.server.Serve(l.socket); !errors.Is(err, http.ErrServerClosed) {
 		stop()
 		return fmt.Errorf("serve the %s: %w", l.name, err)
