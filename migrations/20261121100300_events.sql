@@ -14,7 +14,8 @@ create table event (
     recorded_at   timestamptz not null,
     constraint event_pkey primary key (org_id, xid, id)
 ) partition by range (id);
-create index event_aggregate_idx on event (org_id, aggregateid, xid, id);
+-- Events have UUIDv7 aggregates, so this index grows at its end; an aggregate has few events, and they are sorted when read.
+create index event_aggregate_idx on event (aggregateid);
 
 -- Messages and webhooks that came in, once each.
 create table inbox_record (

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/kontorhq/kontor/internal/kit/fault"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/money"
@@ -23,6 +25,7 @@ type book struct {
 	entries  []*targetState  // new, in order
 	settled  []*targetState  // loaded, and changed
 	postings []postingRow
+	steps    []step
 
 	undo undoLog
 }
@@ -41,6 +44,7 @@ type referenceKey struct {
 
 type accountState struct {
 	Account
+	place pgtype.TID // where the locked row lies: nobody can move it before the transaction ends
 	dirty bool
 }
 
@@ -71,9 +75,17 @@ type postingRow struct {
 	debitAfter, creditAfter     Balance
 }
 
+// step is what one order did: its postings, from the step's before it up to its own end, and the state it left.
+type step struct {
+	entry *targetState
+	state State
+	end   int
+}
+
 // undoLog takes one entry's effects back when it turns out that it must not be.
 type undoLog struct {
 	accounts []accountUndo
+	touched  int
 	entries  int
 	settled  int
 	postings int
@@ -89,19 +101,24 @@ type accountUndo struct {
 
 // apply carries out one entry, wholly or not at all.
 func (b *book) apply(e *Entry) Result {
-	b.undo = undoLog{accounts: b.undo.accounts[:0], entries: len(b.entries), settled: len(b.settled), postings: len(b.postings)}
-	target, err := b.act(e)
-	if err == nil {
-		err = b.checkBounds()
+	b.undo = undoLog{
+		accounts: b.undo.accounts[:0], touched: len(b.touched),
+		entries: len(b.entries), settled: len(b.settled), postings: len(b.postings),
 	}
+	target, err := b.act(e)
 	if err != nil {
 		b.rollback()
 		result := Result{Err: err}
-		if target != nil {
-			result.Entry = target.Recorded
+		if target != nil { // the entry that has this reference
+			result.Entry = target.shown()
 		}
 		return result
 	}
+	if err := b.checkBounds(); err != nil {
+		b.rollback()
+		return Result{Err: err}
+	}
+	b.steps = append(b.steps, step{entry: target, state: target.State, end: len(b.postings)})
 	return Result{Entry: target.shown(), Balances: b.balances()}
 }
 
@@ -281,9 +298,15 @@ func settleAmounts(e *Entry, left []int64) ([]int64, error) {
 // reverse books the opposite of what an entry posted.
 func (b *book) reverse(e *Entry) (*targetState, error) {
 	t := b.targets[entryKey{e.OrgID, e.Target}]
-	switch {
-	case t == nil:
+	if t == nil {
 		return nil, ErrEntryNotFound
+	}
+	if e.Reference != "" {
+		if existing := b.references[referenceKey{e.OrgID, e.Reference}]; existing != nil {
+			return existing, compareReversal(e, existing)
+		}
+	}
+	switch {
 	case t.State != StatePosted:
 		return nil, ErrNotPosted
 	case t.reversed:
@@ -300,18 +323,31 @@ func (b *book) reverse(e *Entry) (*targetState, error) {
 	t.reversed = true
 	r := b.newEntry(&order, StatePosted)
 	r.ReversalOf = t.ID
-	number := 0
-	for _, l := range t.lines {
-		if l.phase != PhasePosted && l.phase != PhaseSettled {
+	for i, amount := range t.posted() {
+		if amount == 0 {
 			continue
 		}
-		back := line{number: number, origin: number, phase: PhasePosted, amount: l.amount, debit: l.credit, credit: l.debit, effectiveAt: e.EffectiveAt}
+		l, number := &t.lines[i], len(r.lines)
+		back := line{number: number, origin: number, phase: PhasePosted, amount: amount, debit: l.credit, credit: l.debit, effectiveAt: e.EffectiveAt}
 		if err := b.move(r, back); err != nil {
 			return nil, err
 		}
-		number++
 	}
 	return r, nil
+}
+
+// compareReversal says in what an order to reverse differs from the entry that has its reference.
+func compareReversal(e *Entry, existing *targetState) error {
+	switch {
+	case existing.ReversalOf != e.Target:
+		return ErrExistsOtherAccount
+	case e.Code != "" && existing.Code != e.Code:
+		return ErrExistsOtherCode
+	case !existing.EffectiveAt.Equal(e.EffectiveAt):
+		return ErrExistsOtherDate
+	default:
+		return ErrExists
+	}
 }
 
 // move applies one line to its two accounts and keeps it for writing.
@@ -379,6 +415,10 @@ func (b *book) rollback() {
 	for _, u := range b.undo.accounts {
 		u.account.Balance, u.account.Version = u.balance, u.version
 	}
+	for _, a := range b.touched[b.undo.touched:] {
+		a.dirty = false
+	}
+	b.touched = b.touched[:b.undo.touched]
 	for _, t := range b.entries[b.undo.entries:] {
 		delete(b.targets, entryKey{t.OrgID, t.ID})
 		delete(b.references, referenceKey{t.OrgID, t.Reference})

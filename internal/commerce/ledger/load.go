@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -46,7 +47,7 @@ const targetLinesSQL = `
 // hot
 const lockAccountsSQL = `
 	select a.org_id, a.id, a.code, a.type, a.asset, a.scale, a.available_min, a.available_max,
-		a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending, a.version, a.recorded_at
+		a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending, a.version, a.recorded_at, a.ctid
 	from unnest($1::uuid[], $2::text[]) as k (org_id, code)
 	join ledger_account a on a.org_id = k.org_id and a.code = k.code
 	order by a.org_id, a.id
@@ -71,7 +72,7 @@ const lockTargetAccountsSQL = `
 		cross join lateral (values (p.debit_account_id), (p.credit_account_id)) as side (account_id)
 	)
 	select a.org_id, a.id, a.code, a.type, a.asset, a.scale, a.available_min, a.available_max,
-		a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending, a.version, a.recorded_at
+		a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending, a.version, a.recorded_at, a.ctid
 	from account k
 	join ledger_account a on a.org_id = k.org_id and a.id = k.id
 	order by a.org_id, a.id
@@ -121,12 +122,14 @@ func (l *Ledger) load(ctx context.Context, tx postgres.Tx, entries []Entry, resu
 
 func (b *book) readAccounts(rows pgx.Rows) error {
 	var a Account
+	var place pgtype.TID
 	scan := []any{
 		&a.OrgID, &a.ID, &a.Code, &a.Type, &a.Asset, &a.Scale, &a.AvailableMin, &a.AvailableMax,
 		&a.Balance.DebitsPosted, &a.Balance.CreditsPosted, &a.Balance.DebitsPending, &a.Balance.CreditsPending, &a.Version, &a.RecordedAt,
+		&place,
 	}
 	_, err := pgx.ForEachRow(rows, scan, func() error {
-		state := &accountState{Account: a}
+		state := &accountState{Account: a, place: place}
 		b.byCode[accountKey{a.OrgID, a.Code}] = state
 		b.byID[entryKey{a.OrgID, a.ID}] = state
 		a.AvailableMin, a.AvailableMax = nil, nil

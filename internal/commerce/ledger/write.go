@@ -2,9 +2,12 @@ package ledger
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -36,14 +39,16 @@ const insertPostingsSQL = `
 		unnest($8::uuid[]), unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::bigint[]),
 		unnest($14::uuid[]), unnest($15::bigint[]), unnest($16::bigint[]), unnest($17::bigint[]), unnest($18::bigint[]), unnest($19::bigint[])`
 
+// The rows are locked, so each is where the lock found it: no index has to be searched a second time.
+
 // hot
 const updateAccountsSQL = `
 	update ledger_account a
 	set debits_posted = u.d1, credits_posted = u.c1, debits_pending = u.d2, credits_pending = u.c2, version = u.version,
-		recorded_at = $8
-	from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-		as u (org_id, id, d1, c1, d2, c2, version)
-	where a.org_id = u.org_id and a.id = u.id`
+		recorded_at = $7
+	from unnest($1::tid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+		as u (place, d1, c1, d2, c2, version)
+	where a.ctid = u.place`
 
 // write stores what the book did, in one round trip.
 func (l *Ledger) write(ctx context.Context, tx postgres.Tx, b *book) error {
@@ -137,12 +142,17 @@ func (b *book) queuePostings(batch *pgx.Batch) {
 
 func (b *book) queueAccounts(batch *pgx.Batch) {
 	n := len(b.touched)
-	orgs, accounts := make([]ids.ID, n), make([]ids.ID, n)
+	places := make([]pgtype.TID, n)
 	d1, c1, d2, c2, versions := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	for i, a := range b.touched {
-		orgs[i], accounts[i], versions[i] = a.OrgID, a.ID, a.Version
+		places[i], versions[i] = a.place, a.Version
 		d1[i], c1[i] = a.Balance.DebitsPosted, a.Balance.CreditsPosted
 		d2[i], c2[i] = a.Balance.DebitsPending, a.Balance.CreditsPending
 	}
-	batch.Queue(updateAccountsSQL, orgs, accounts, d1, c1, d2, c2, versions, b.now)
+	batch.Queue(updateAccountsSQL, places, d1, c1, d2, c2, versions, b.now).Exec(func(done pgconn.CommandTag) error {
+		if done.RowsAffected() != int64(n) {
+			return fmt.Errorf("%d of %d locked accounts were found again", done.RowsAffected(), n)
+		}
+		return nil
+	})
 }

@@ -26,7 +26,8 @@ type Stored struct {
 // walkMax bounds how many events one List walks over to find those that a filter on types chooses.
 const walkMax = 2000
 
-// Both statements walk a bounded stretch of an index in its order and mark what is wanted in it. The rest comes back
+// The first statement walks a bounded stretch of an index in its order and marks what is wanted in it; the second reads the few events
+// of one aggregate. What is not wanted comes back
 // without its payload, for the sake of the place it ends at.
 const (
 	listSQL = `
@@ -46,11 +47,15 @@ const (
 	order by xid, id`
 
 	listOfAggregateSQL = `
-	with walk as (
+	with own as materialized (
+		select org_id, xid, id, aggregatetype, aggregateid, type, payload, recorded_at
+		from event
+		where aggregateid = $8
+	), walk as (
 		select xid, id, aggregatetype, aggregateid, type, payload, recorded_at,
 			(cardinality($6::text[]) = 0 or type = any($6)) and ($7::text = '' or aggregatetype = $7) as wanted
-		from event
-		where org_id = $1 and aggregateid = $8
+		from own
+		where org_id = $1
 			and (xid, id) > ($2::xid8, $3::uuid) and xid < pg_snapshot_xmin(pg_current_snapshot())
 		order by xid, id
 		limit $4

@@ -52,7 +52,9 @@ func TestNoReadWalksALargeOrganisation(t *testing.T) {
 			"of an aggregate":   {listOfAggregateSQL, org + "," + place + ", 20, 20, '{}', '', '00000000-0000-0000-0000-000000000007'"},
 		} {
 			plan := explain(t, db, statement.sql, statement.args)
-			if strings.Contains(plan, "Seq Scan") || strings.Contains(plan, "Sort Method") {
+			// An aggregate has few events: they are found by their index and sorted.
+			sorted := strings.Contains(plan, "Sort Method") && statement.sql != listOfAggregateSQL
+			if strings.Contains(plan, "Seq Scan") || sorted {
 				t.Errorf("%s, %s:\n%s", name, state, plan)
 			}
 			// Twenty rows and a way down the index of each month.
