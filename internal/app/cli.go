@@ -225,14 +225,6 @@ func (c *cli) printf(format string, args ...any) {
 	_, _ = fmt.Fprintf(c.process.Out, format, args...)
 }
 
-// progress shows how far a verb has come, on standard error; with --json not at all.
-func (c *cli) progress(cmd *cobra.Command) *progress.Progress {
-	if wantsJSON(cmd) {
-		return progress.New(progress.Config{})
-	}
-	return progress.New(progress.Config{Out: c.process.Err})
-}
-
 // isTerminal tells whether a person is likely to read what is written there.
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)

@@ -13,15 +13,16 @@ import (
 
 const someURL = "postgres://kontor:secret@127.0.0.1:5432/kontor"
 
-func TestReadConfig(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name    string
-		args    []string
-		environ []string
-		want    func(app.Config) bool
-		errs    []string // each in one of the problems, in order
-	}{
+type readCase struct {
+	name    string
+	args    []string
+	environ []string
+	want    func(app.Config) bool
+	errs    []string // each in one of the problems, in order
+}
+
+func readCases() []readCase {
+	return []readCase{
 		{name: "nothing", want: func(c app.Config) bool { return c.Listen == "127.0.0.1:8080" && c.DatabaseURL == "" }},
 		{
 			name: "a variable", environ: []string{"KONTOR_LISTEN=:1", "KONTOR_TASK_WORKERS=7", "HOME=/"},
@@ -72,7 +73,12 @@ func TestReadConfig(t *testing.T) {
 				`--log-level: want debug, info, warn or error, not "loud"`,
 			},
 		},
-	} {
+	}
+}
+
+func TestReadConfig(t *testing.T) {
+	t.Parallel()
+	for _, c := range readCases() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)

@@ -25,14 +25,14 @@ const (
 	sharePool     = 0.05
 )
 
-// workersBudgetMin is what the workers need at the least: they have a second to return once they were told to.
-const workersBudgetMin = 1300 * time.Millisecond
+// workersBudgetLeast is what the workers need at the least: they have a second to return once they were told to.
+const workersBudgetLeast = 1300 * time.Millisecond
 
 func (a *App) budget(share float64) time.Duration {
 	return time.Duration(share * float64(seconds(a.cfg.ShutdownTimeoutSeconds)))
 }
 
-func (a *App) workersBudget() time.Duration { return max(a.budget(shareWorkers), workersBudgetMin) }
+func (a *App) workersBudget() time.Duration { return max(a.budget(shareWorkers), workersBudgetLeast) }
 
 // tasksConfig sizes the workers so that they stop within their budget.
 func (a *App) tasksConfig() tasks.Config {

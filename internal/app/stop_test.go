@@ -35,12 +35,12 @@ func newClient(t *testing.T, node *app.App, cfg app.Config) *client.ClientWithRe
 	return api
 }
 
-// pay asks for a payment in the background.
-func pay(t *testing.T, api *client.ClientWithResponses, key, token string) <-chan *client.CreatePaymentResponse {
+// pay asks for the test's one payment in the background.
+func pay(t *testing.T, api *client.ClientWithResponses, token string) <-chan *client.CreatePaymentResponse {
 	t.Helper()
 	answers := make(chan *client.CreatePaymentResponse, 1)
 	go func() {
-		answer, err := api.CreatePaymentWithResponse(t.Context(), &client.CreatePaymentParams{IdempotencyKey: key},
+		answer, err := api.CreatePaymentWithResponse(t.Context(), &client.CreatePaymentParams{IdempotencyKey: "k1"},
 			client.PaymentRequest{Amount: 1000, Currency: "EUR", PaymentMethod: token})
 		if err != nil {
 			answer = nil
@@ -55,7 +55,7 @@ func TestAPaymentUnderWayIsAnsweredBeforeTheNodeStops(t *testing.T) {
 	cfg := testConfig(t)
 	provider := startSandbox(t, &cfg, sandbox.Faults{LatencyMin: 300 * time.Millisecond, LatencyMax: 300 * time.Millisecond})
 	node, stop := startNode(t, cfg)
-	answers := pay(t, newClient(t, node, cfg), "k1", "tok_approved")
+	answers := pay(t, newClient(t, node, cfg), "tok_approved")
 	waitFor(t, "the provider to be asked", func() bool { return provider.Summary().Requests > 0 })
 	if err := stop(); err != nil {
 		t.Errorf("it stopped with %v", err)
@@ -73,7 +73,7 @@ func TestAPaymentOutlivesItsNode(t *testing.T) {
 	provider := startSandbox(t, &cfg, sandbox.Faults{})
 	node, stop := startNode(t, cfg)
 	api := newClient(t, node, cfg)
-	answers := pay(t, api, "k1", "tok_timeout_after_charge")
+	answers := pay(t, api, "tok_timeout_after_charge")
 	waitFor(t, "the charge", func() bool { return provider.Summary().Captures > 0 })
 	began := time.Now()
 	if err := stop(); err != nil {
@@ -89,7 +89,7 @@ func TestAPaymentOutlivesItsNode(t *testing.T) {
 	cfg.Node = "second"
 	node, stop = startNode(t, cfg)
 	api = newClient(t, node, cfg)
-	answer := <-pay(t, api, "k1", "tok_timeout_after_charge")
+	answer := <-pay(t, api, "tok_timeout_after_charge")
 	if answer == nil || answer.HTTPResponse.StatusCode != http.StatusCreated || answer.JSON201.Status != client.PaymentStatusCaptured {
 		t.Fatalf("the repeat was answered %+v", answer)
 	}

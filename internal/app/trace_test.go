@@ -28,7 +28,7 @@ func TestRequestsAreTraced(t *testing.T) {
 	cfg.OTLPEndpoint, cfg.LogOutput = collector.URL, lines
 	startSandbox(t, &cfg, sandbox.Faults{})
 	node, stop := startNode(t, cfg)
-	if answer := <-pay(t, newClient(t, node, cfg), "k1", "tok_approved"); answer == nil || answer.JSON201 == nil {
+	if answer := <-pay(t, newClient(t, node, cfg), "tok_approved"); answer == nil || answer.JSON201 == nil {
 		t.Fatalf("got %+v", answer)
 	}
 	if err := stop(); err != nil {
