@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/platform/events"
@@ -38,40 +39,42 @@ type eventPosting struct {
 	Amount int64  `json:"amount"`
 }
 
-// events tells what happened to each entry of the batch: its new lines.
+// events tells what each order of the batch did: the entry's new lines, and its state after them.
 func (b *book) events() []events.Event {
-	out := make([]events.Event, 0, len(b.entries)+len(b.settled))
-	for i := 0; i < len(b.postings); {
-		t, from := b.postings[i].entry, i
-		lines := make([]eventPosting, 0, 4)
-		for ; i < len(b.postings) && b.postings[i].entry == t; i++ {
+	out := make([]events.Event, 0, len(b.steps))
+	from := 0
+	for _, done := range b.steps {
+		t, lines := done.entry, make([]eventPosting, 0, done.end-from)
+		for i := from; i < done.end; i++ {
 			l := &b.postings[i].line
 			lines = append(lines, eventPosting{Phase: l.phase, Debit: l.debit.Code, Credit: l.credit.Code, Amount: l.amount})
 		}
+		from = done.end
 		payload, err := json.Marshal(eventPayload{
-			ID: ids.Format(EntryPrefix, t.ID), State: t.State, Code: t.Code, Reference: t.Reference,
+			ID: ids.Format(EntryPrefix, t.ID), State: done.state, Code: t.Code, Reference: t.Reference,
 			ReversalOf: ids.Format(EntryPrefix, t.ReversalOf), Postings: lines,
 		})
 		if err != nil {
 			panic("ledger: an event of strings and integers could not be written: " + err.Error())
 		}
 		out = append(out, events.Event{
-			OrgID: t.OrgID, AggregateType: "ledger_entry", AggregateID: t.ID, Type: eventType(t.State, b.postings[from].line.phase),
+			OrgID: t.OrgID, AggregateType: "ledger_entry", AggregateID: t.ID, Type: eventType(done.state, lines),
 			Payload: payload, RecordedAt: b.now,
 		})
 	}
 	return out
 }
 
-func eventType(state State, phase Phase) string {
+func eventType(state State, lines []eventPosting) string {
+	settles := func(p eventPosting) bool { return p.Phase == PhaseSettled }
 	switch {
-	case phase == PhaseSettled:
+	case slices.ContainsFunc(lines, settles): // what it did not settle it may have released
 		return EventSettled
-	case phase == PhasePending:
+	case lines[0].Phase == PhasePending:
 		return EventPending
 	case state == StateExpired:
 		return EventExpired
-	case phase == PhaseReleased:
+	case lines[0].Phase == PhaseReleased:
 		return EventVoided
 	default:
 		return EventPosted

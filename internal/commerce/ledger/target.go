@@ -25,6 +25,17 @@ func (t *targetState) remaining() []int64 {
 	return left
 }
 
+// posted is what of each of an entry's own lines was posted, at once or by settling.
+func (t *targetState) posted() []int64 {
+	sums := make([]int64, len(t.origins()))
+	for _, l := range t.lines {
+		if l.phase == PhasePosted || l.phase == PhaseSettled {
+			sums[l.origin] += l.amount
+		}
+	}
+	return sums
+}
+
 // next is a line that acts on one of the entry's own lines.
 func (t *targetState) next(origin line, phase Phase, amount int64, effectiveAt time.Time) line {
 	return line{
