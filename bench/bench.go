@@ -46,6 +46,7 @@ func start(ctx context.Context, o options) (b *bench, err error) {
 		return nil, fmt.Errorf("open the directory: %w", err)
 	}
 	conditions := surroundings(ctx, b.dir)
+	conditions.ServeArgs = o.serveArgs
 	b.note("starting PostgreSQL in %s", b.dir)
 	if b.server, err = pgserver.Start(ctx, pgserver.Config{Dir: filepath.Join(b.dir, "postgres")}); err != nil {
 		return nil, err

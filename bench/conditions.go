@@ -26,7 +26,8 @@ type conditions struct {
 	Filesystem string            `json:"filesystem"` // of the data directory
 	Sync       string            `json:"fdatasync"`  // how long the disk takes to keep 8 kB
 	PostgreSQL string            `json:"postgresql"`
-	Settings   map[string]string `json:"settings"` // as the server tells them
+	Settings   map[string]string `json:"settings"`             // as the server tells them
+	ServeArgs  string            `json:"serve_args,omitempty"` // what kontor serve was told beside its defaults
 }
 
 // surroundings notes what can be known before the server runs. dir is where its data will be.

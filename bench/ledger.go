@@ -20,6 +20,9 @@ func (b *bench) measureLedger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := makeRaw(ctx, url, rawSchemaSQL, rawIndexesSQL); err != nil {
+		return err
+	}
 	limit, err := openRaw(ctx, url)
 	if err != nil {
 		return err

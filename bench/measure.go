@@ -20,7 +20,7 @@ type subject struct {
 // window is how long a round warms up and then counts.
 type window struct {
 	warm, count time.Duration
-	profile     func() // called when counting begins, to profile this round; may be nil
+	profile     string // file for a CPU profile of kontor serve over the round; may be empty
 }
 
 // sample is what one round has counted.
@@ -30,7 +30,7 @@ type sample struct {
 	elapsed   time.Duration
 	latencies []time.Duration // of a transaction or a request; sorted
 	cpu       cpuTimes        // used while counting
-	batch     float64         // mean commands in a batch of kontor serve; 0: not known
+	lanes     []laneTime      // of kontor serve
 }
 
 func (s sample) perSecond() float64 { return float64(s.done) / s.elapsed.Seconds() }
@@ -56,7 +56,7 @@ func (b *bench) measure(ctx context.Context, what string, group []*subject) erro
 		for _, s := range group {
 			w := window{warm: min(count/4, 500*time.Millisecond), count: count}
 			if round == b.options.rounds-1 {
-				w.profile = b.profileOf(s)
+				w.profile = b.profilePath(s.figure)
 			}
 			taken, err := s.take(ctx, w)
 			if err == nil {
@@ -92,7 +92,7 @@ func (s *subject) summarise() {
 	f.PerSecond = over(sample.perSecond)
 	f.P50 = over(func(r sample) float64 { return r.percentile(.50) })
 	f.P99 = over(func(r sample) float64 { return r.percentile(.99) })
-	f.Batch = over(func(r sample) float64 { return r.batch })
+	f.Lanes = s.last.lanes
 	f.CPU = cpuFigures{
 		Kontor:   over(func(r sample) float64 { return r.perItem(r.cpu.server) }),
 		Postgres: over(func(r sample) float64 { return r.perItem(r.cpu.postgres) }),

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,9 +37,11 @@ const rawSchemaSQL = `
 		credit_id  uuid        not null,
 		amount     bigint      not null,
 		created_at timestamptz not null default now()
-	);
+	)`
+
+const rawIndexesSQL = `
 	create index transfer_debit_idx on transfer (debit_id, created_at);
-	create index transfer_credit_idx on transfer (credit_id, created_at);`
+	create index transfer_credit_idx on transfer (credit_id, created_at)`
 
 const rawAccountsSQL = `
 	insert into account (id)
@@ -58,16 +62,31 @@ const rawUpdateSQL = `
 const rawSessionSQL = `
 	set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off`
 
-// openRaw makes the tables and prepares the statements.
-func openRaw(ctx context.Context, url string) (*raw, error) {
+// makeRaw makes the tables and accounts of the given schema.
+func makeRaw(ctx context.Context, url string, schema ...string) error {
 	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return fmt.Errorf("reach the raw database: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	for _, sql := range schema {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("make the raw tables: %w", err)
+		}
+	}
+	if _, err := conn.Exec(ctx, rawAccountsSQL, accountsMax); err != nil {
+		return fmt.Errorf("make the raw accounts: %w", err)
+	}
+	return nil
+}
+
+// openRaw connects a writer and prepares its statements. One goroutine at a time may use it.
+func openRaw(ctx context.Context, url string) (*raw, error) {
+	conn, err := pgconn.Connect(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("reach the raw database: %w", err)
 	}
-	if err := makeAccounts(ctx, conn, rawSchemaSQL); err != nil {
-		return nil, err
-	}
-	r := &raw{conn: conn.PgConn(), rng: rand.New(rand.NewPCG(1, 2))}
+	r := &raw{conn: conn, rng: rand.New(rand.NewPCG(1, rand.Uint64()))}
 	if _, err := r.conn.Exec(ctx, rawSessionSQL).ReadAll(); err != nil {
 		return nil, fmt.Errorf("set the raw session up: %w", err)
 	}
@@ -79,16 +98,6 @@ func openRaw(ctx context.Context, url string) (*raw, error) {
 	return r, nil
 }
 
-func makeAccounts(ctx context.Context, conn *pgx.Conn, schema string) error {
-	if _, err := conn.Exec(ctx, schema); err != nil {
-		return fmt.Errorf("make the tables: %w", err)
-	}
-	if _, err := conn.Exec(ctx, rawAccountsSQL, accountsMax); err != nil {
-		return fmt.Errorf("make the accounts: %w", err)
-	}
-	return nil
-}
-
 func (r *raw) close(ctx context.Context) { _ = r.conn.Close(ctx) }
 
 // movement is what a batch does to one account.
@@ -96,27 +105,43 @@ type movement struct{ debits, credits int64 }
 
 // transact makes n transfers between any two accounts in one transaction.
 func (r *raw) transact(ctx context.Context, n int) error {
+	list := make([]transfer, n)
+	for i := range list {
+		list[i].debit, list[i].credit = twoAccounts(r.rng)
+		list[i].amount = 1 + r.rng.Int64N(10_000)
+	}
+	return r.write(ctx, list)
+}
+
+// transfer is one of a batch; its accounts are numbers below accountsMax.
+type transfer struct {
+	debit, credit int
+	amount        int64
+}
+
+// write makes transfers in one transaction. It updates each account once, in the order of their ids, so that two
+// writers cannot block each other.
+func (r *raw) write(ctx context.Context, transfers []transfer) error {
+	n := len(transfers)
 	moved := make(map[int]movement, 2*n)
 	list, debits, credits, amounts := newUUIDs(n), newUUIDs(n), newUUIDs(n), newBigints(n)
-	for range n {
-		debit, credit := twoAccounts(r.rng)
-		amount := 1 + r.rng.Int64N(10_000)
+	for _, t := range transfers {
 		list.add(r.id())
-		debits.add(accountID(debit))
-		credits.add(accountID(credit))
-		amounts.add(amount)
-		m := moved[debit]
-		m.debits += amount
-		moved[debit] = m
-		m = moved[credit]
-		m.credits += amount
-		moved[credit] = m
+		debits.add(accountID(t.debit))
+		credits.add(accountID(t.credit))
+		amounts.add(t.amount)
+		m := moved[t.debit]
+		m.debits += t.amount
+		moved[t.debit] = m
+		m = moved[t.credit]
+		m.credits += t.amount
+		moved[t.credit] = m
 	}
 	accounts, down, up := newUUIDs(len(moved)), newBigints(len(moved)), newBigints(len(moved))
-	for account, m := range moved {
+	for _, account := range slices.Sorted(maps.Keys(moved)) {
 		accounts.add(accountID(account))
-		down.add(m.debits)
-		up.add(m.credits)
+		down.add(moved[account].debits)
+		up.add(moved[account].credits)
 	}
 	batch := &pgconn.Batch{} // without a BEGIN, the statements of one batch are one transaction
 	binaryForm := []int16{1}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"unicode/utf8"
 )
 
@@ -32,7 +31,7 @@ type figure struct {
 	P50       float64    `json:"p50_ms"`           // of a transaction, or a request
 	P99       float64    `json:"p99_ms"`
 	Errors    int        `json:"errors"`
-	Batch     float64    `json:"batch,omitempty"` // mean commands in a batch
+	Lanes     []laneTime `json:"lanes,omitempty"` // of kontor serve
 	CPU       cpuFigures `json:"cpu"`
 	Aim       string     `json:"aim,omitempty"`
 }
@@ -52,7 +51,7 @@ type check struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 	Aim   string `json:"aim,omitempty"`
-	OK    bool   `json:"ok"`
+	OK    bool   `json:"ok"` // of a check without a right or wrong: true
 }
 
 func (r *report) print(out io.Writer, asJSON bool) error {
@@ -64,6 +63,7 @@ func (r *report) print(out io.Writer, asJSON bool) error {
 	}
 	r.printConditions(out)
 	r.printFigures(out)
+	r.printLanes(out)
 	r.printChecks(out)
 	_, err := fmt.Fprintf(out, "\nThe run took %.0f s.\n", r.Seconds)
 	return err
@@ -79,6 +79,9 @@ func (r *report) printConditions(out io.Writer) {
 		settings = append(settings, name+" "+c.Settings[name])
 	}
 	_, _ = fmt.Fprintf(out, "  PostgreSQL %s: %s\n", c.PostgreSQL, strings.Join(settings, ", "))
+	if c.ServeArgs != "" {
+		_, _ = fmt.Fprintf(out, "  kontor serve %s\n", c.ServeArgs)
+	}
 }
 
 // sizes says what Size counts.
@@ -93,10 +96,10 @@ func (r *report) printFigures(out io.Writer) {
 	if len(r.Figures) == 0 {
 		return
 	}
-	_, _ = fmt.Fprintln(out, "\n  N: transfers in one transaction, one writer; c: connections. Milliseconds are of a transaction or a request.\n"+
-		"  CPU in microseconds for each transfer, request or payment; others: share of the machine that none of these has used.\n")
+	_, _ = fmt.Fprint(out, "\n  N: transfers in one transaction, one writer; c: connections. Milliseconds are of a transaction or a request.\n"+
+		"  CPU in microseconds for each transfer, request or payment; others: share of the machine that none of these has used.\n\n")
 	rows := [][]string{{
-		"", "", "per second", "ratio", "p50 ms", "p99 ms", "errors", "batch", "server", "postgres", "client", "provider", "others", "beside; aim",
+		"", "", "per second", "ratio", "p50 ms", "p99 ms", "errors", "server", "postgres", "client", "provider", "others", "beside; aim",
 	}}
 	last := ""
 	for _, f := range r.Figures {
@@ -112,7 +115,7 @@ func (r *report) printFigures(out io.Writer) {
 func (f *figure) row() []string {
 	return []string{
 		f.Name, sizes(f.Part) + strconv.Itoa(f.Size), grouped(f.PerSecond), percent(f.Ratio), fmt.Sprintf("%.2f", f.P50), fmt.Sprintf("%.2f", f.P99),
-		strconv.Itoa(f.Errors), unlessZero("%.1f", f.Batch), unlessZero("%.0f", f.CPU.Kontor), unlessZero("%.0f", f.CPU.Postgres),
+		strconv.Itoa(f.Errors), unlessZero("%.0f", f.CPU.Kontor), unlessZero("%.0f", f.CPU.Postgres),
 		unlessZero("%.0f", f.CPU.Client), unlessZero("%.0f", f.CPU.Provider), fmt.Sprintf("%.0f %%", f.CPU.Others), f.remark(),
 	}
 }
@@ -154,20 +157,36 @@ func (f *figure) remark() string {
 	return strings.Join(parts, "; ")
 }
 
+// printLanes tells how the commands of kontor serve were gathered.
+func (r *report) printLanes(out io.Writer) {
+	rows := [][]string{{"", "", "commands a batch", "wait ms", "commit ms", "lane"}}
+	for _, f := range r.Figures {
+		for _, l := range f.Lanes {
+			rows = append(rows, []string{
+				f.Name, sizes(f.Part) + strconv.Itoa(f.Size), fmt.Sprintf("%.1f", l.Batch), fmt.Sprintf("%.2f", l.Wait), fmt.Sprintf("%.2f", l.Commit), l.Lane,
+			})
+		}
+	}
+	if len(rows) > 1 {
+		_, _ = fmt.Fprint(out, "\n  The lanes of kontor serve, in means: how many commands a batch, how long a command waited for its batch, how long a batch took.\n\n")
+		printTable(out, rows)
+	}
+}
+
 func (r *report) printChecks(out io.Writer) {
 	if len(r.Checks) == 0 {
 		return
 	}
 	_, _ = fmt.Fprintln(out)
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	rows := [][]string{{"", "", "", "aim"}}
 	for _, c := range r.Checks {
-		word := "ok"
+		name := c.Part + ": " + c.Name
 		if !c.OK {
-			word = "NOT SO"
+			name += " (NOT SO)"
 		}
-		_, _ = fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", c.Part, c.Name, c.Value, c.Aim, word)
+		rows = append(rows, []string{name, c.Value, "", c.Aim})
 	}
-	_ = t.Flush()
+	printTable(out, rows)
 }
 
 func percent(ratio float64) string {
