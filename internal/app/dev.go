@@ -69,10 +69,11 @@ func newDevCommand(c *cli) *cobra.Command {
 		if o.config, err = c.config(cmd, devDefaults()); err != nil {
 			return err
 		}
-		if !flags.Changed("listen") {
+		// An address that somebody asked for is taken at its word; only the defaults give way.
+		if o.config.Listen == devDefaults().Listen && !flags.Changed("listen") {
 			o.config.Listen = c.freeAddress(cmd.Context(), o.config.Listen)
 		}
-		if !flags.Changed("admin-listen") {
+		if o.config.AdminListen == devDefaults().AdminListen && !flags.Changed("admin-listen") {
 			o.config.AdminListen = c.freeAddress(cmd.Context(), o.config.AdminListen)
 		}
 		return runDev(cmd.Context(), o, c.process.Out, c.process.Err)

@@ -100,3 +100,27 @@ func TestAPaymentOutlivesItsNode(t *testing.T) {
 		t.Errorf("it stopped with %v", err)
 	}
 }
+
+func TestRolesCanBeSplit(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t)
+	cfg.PaymentWaitSeconds = 3
+	startSandbox(t, &cfg, sandbox.Faults{})
+	worker := cfg
+	worker.Node, worker.Roles = "worker", []app.Role{app.RoleWorker}
+	second, stopWorker := startNode(t, worker)
+	if second.URL() != "" {
+		t.Errorf("a worker answers at %s", second.URL())
+	}
+	cfg.Node, cfg.Roles = "api", []app.Role{app.RoleAPI}
+	node, stop := startNode(t, cfg)
+	answer := <-pay(t, newClient(t, node, cfg), "tok_approved")
+	if answer == nil || answer.JSON201 == nil || answer.JSON201.Status != client.PaymentStatusCaptured {
+		t.Errorf("got %+v", answer)
+	}
+	for _, end := range []func() error{stop, stopWorker} {
+		if err := end(); err != nil {
+			t.Errorf("it stopped with %v", err)
+		}
+	}
+}
