@@ -174,7 +174,7 @@ func (r *Runner) Once(ctx context.Context, meta Meta, body func(ctx context.Cont
 }
 
 func (r *Runner) once(ctx context.Context, meta Meta, body func(ctx context.Context, tx postgres.Tx) Outcome) (Outcome, error) {
-	var outcomes []Outcome
+	outcomes := make([]Outcome, 1) // also when no transaction begins at all
 	err := r.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
 		outcomes = make([]Outcome, 1)
 		c, err := claimKeys(ctx, tx, []Meta{meta}, outcomes)
