@@ -18,7 +18,7 @@ type bench struct {
 	dir     string
 	server  *pgserver.Server
 	report  *report
-	kontor  string // the binary, once built
+	kontor  string // the binary, once there is one
 }
 
 // start brings PostgreSQL up, in a directory of its own, and notes the conditions.
@@ -34,6 +34,11 @@ func start(ctx context.Context, o options) (b *bench, err error) {
 		return nil, fmt.Errorf("find the directory: %w", err)
 	}
 	b = &bench{options: o}
+	if o.kontor != "" {
+		if b.kontor, err = filepath.Abs(o.kontor); err != nil {
+			return nil, fmt.Errorf("find kontor: %w", err)
+		}
+	}
 	if b.dir, err = os.MkdirTemp(parent, "bench-"); err != nil {
 		return nil, fmt.Errorf("make the directory: %w", err)
 	}
@@ -46,7 +51,7 @@ func start(ctx context.Context, o options) (b *bench, err error) {
 		return nil, fmt.Errorf("open the directory: %w", err)
 	}
 	conditions := surroundings(ctx, b.dir)
-	conditions.ServeArgs = o.serveArgs
+	conditions.Binary, conditions.ServeArgs = b.kontor, o.serveArgs
 	b.note("starting PostgreSQL in %s", b.dir)
 	if b.server, err = pgserver.Start(ctx, pgserver.Config{Dir: filepath.Join(b.dir, "postgres")}); err != nil {
 		return nil, err

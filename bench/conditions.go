@@ -27,6 +27,7 @@ type conditions struct {
 	Sync       string            `json:"fdatasync"`  // how long the disk takes to keep 8 kB
 	PostgreSQL string            `json:"postgresql"`
 	Settings   map[string]string `json:"settings"`             // as the server tells them
+	Binary     string            `json:"binary,omitempty"`     // the kontor that was given; without it, that of the commit
 	ServeArgs  string            `json:"serve_args,omitempty"` // what kontor serve was told beside its defaults
 }
 

@@ -112,11 +112,12 @@ func (b *bench) httpGroup(kontor *target, peers *peers, entries request, connect
 		return b.loaded(&figure{Part: partHTTP, Name: name, Size: connections, Aim: aim}, t, l, beside)
 	}
 	var group []*subject
-	var grouped *subject
+	var grouped *subject // what is nearest to Kontor's way
 	aim := "at least 8,000, better 10,000"
 	switch connections {
 	case 64:
 		grouped = on(peers.group, "peer: group commit of a bare row", "", uniform, nil)
+		grouped.figure.short = "group commit"
 		group = append(group,
 			on(peers.echo, "peer: echo, no database", "", uniform, nil),
 			on(peers.single, "peer: one transaction a request, uniform", "", uniform, nil),
@@ -127,7 +128,8 @@ func (b *bench) httpGroup(kontor *target, peers *peers, entries request, connect
 		aim += ", no errors"
 	}
 	spread := on(kontor, "POST "+entriesPath+", uniform", aim, uniform, grouped)
-	return append(group, spread, on(kontor, "POST "+entriesPath+", hot", "at least 90 % of uniform", hot, spread))
+	spread.figure.short = "uniform"
+	return append(group, spread, on(kontor, "POST "+entriesPath+", hot", "at least 90 %", hot, spread))
 }
 
 // probe sends one request and returns the length of its answer's body.

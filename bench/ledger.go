@@ -49,7 +49,7 @@ func (b *bench) measureLedger(ctx context.Context) error {
 // ledgerGroup is what is compared at one size of a transaction.
 func (b *bench) ledgerGroup(limit *raw, books *books, n int) []*subject {
 	rawSubject := &subject{
-		figure: &figure{Part: partRaw, Name: "raw insert and update", Size: n, Aim: "the limit"},
+		figure: &figure{Part: partRaw, Name: "raw: insert and update, no Kontor", Size: n, Aim: "the limit", short: "raw"},
 		take: func(ctx context.Context, w window) (sample, error) {
 			return b.alone(ctx, w, n, func(ctx context.Context) error { return limit.transact(ctx, n) })
 		},
@@ -59,14 +59,14 @@ func (b *bench) ledgerGroup(limit *raw, books *books, n int) []*subject {
 	}
 	post := func(name, aim string, choose chooser, beside *subject) *subject {
 		return &subject{
-			figure: &figure{Part: partLedger, Name: name, Size: n, Aim: aim}, beside: beside,
+			figure: &figure{Part: partLedger, Name: name, Size: n, Aim: aim, short: "uniform"}, beside: beside,
 			take: func(ctx context.Context, w window) (sample, error) {
 				return b.alone(ctx, w, n, func(ctx context.Context) error { return books.post(ctx, n, choose) })
 			},
 		}
 	}
-	uniform := post("ledger.Post, uniform", "at least half of raw", twoAccounts, rawSubject)
-	hot := post("ledger.Post, one hot account", "at least uniform", hotAccount, uniform)
+	uniform := post("ledger.Post, uniform", "at least half", twoAccounts, rawSubject)
+	hot := post("ledger.Post, one hot account", "at least as fast", hotAccount, uniform)
 	return []*subject{rawSubject, uniform, hot}
 }
 

@@ -32,6 +32,7 @@ type options struct {
 	profileServe string
 	profileSelf  string
 	serveArgs    string
+	kontor       string
 }
 
 // The parts of a run that -only chooses from. raw is measured with ledger; by itself it is only the limit.
@@ -76,6 +77,7 @@ func readOptions(args []string) (options, error) {
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of each figure; the median counts")
 	flags.BoolVar(&o.json, "json", false, "print JSON, for programs")
 	flags.StringVar(&o.dir, "dir", filepath.Join("..", "tmp"), "where the database's directory is made; on a disk, and removed afterwards")
+	flags.StringVar(&o.kontor, "kontor", "", "binary of kontor to measure; without it, it is built from this tree")
 	flags.StringVar(&o.serveArgs, "serve-args", "", "further arguments of kontor serve, such as '--log-level warn'")
 	flags.StringVar(&o.profileServe, "cpuprofile-serve", "", "write CPU profiles of kontor serve under load to this file, with the part and the load in its name")
 	flags.StringVar(&o.profileSelf, "cpuprofile", "", "write a CPU profile of the bench itself, which holds ledger.Post, to this file")

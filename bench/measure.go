@@ -105,7 +105,7 @@ func (s *subject) summarise() {
 		f.Errors += r.errors
 	}
 	if s.beside != nil {
-		f.Beside, f.Ratio = s.beside.figure.Name, median(s.ratios)
+		f.Beside, f.besideShort, f.Ratio = s.beside.figure.Name, s.beside.figure.short, median(s.ratios)
 	}
 }
 

@@ -169,7 +169,7 @@ func (b *bench) verify(ctx context.Context, part, databaseURL string) error {
 	out, err := verify.CombinedOutput()
 	verdict := fmt.Sprintf("clean, in %.1f s", time.Since(since).Seconds())
 	if exit, failed := errors.AsType[*exec.ExitError](err); failed {
-		verdict = fmt.Sprintf("exit code %d", exit.ExitCode())
+		verdict = fmt.Sprintf("failed with exit code %d, see above", exit.ExitCode())
 		b.note("kontor verify: %s", out)
 	} else if err != nil {
 		return fmt.Errorf("run kontor verify: %w", err)

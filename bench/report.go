@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,6 +35,8 @@ type figure struct {
 	Lanes     []laneTime `json:"lanes,omitempty"` // of kontor serve
 	CPU       cpuFigures `json:"cpu"`
 	Aim       string     `json:"aim,omitempty"`
+
+	short, besideShort string // names in a remark
 }
 
 // cpuFigures is microseconds of processor time for each transfer, request or payment.
@@ -79,8 +82,8 @@ func (r *report) printConditions(out io.Writer) {
 		settings = append(settings, name+" "+c.Settings[name])
 	}
 	_, _ = fmt.Fprintf(out, "  PostgreSQL %s: %s\n", c.PostgreSQL, strings.Join(settings, ", "))
-	if c.ServeArgs != "" {
-		_, _ = fmt.Fprintf(out, "  kontor serve %s\n", c.ServeArgs)
+	if c.ServeArgs != "" || c.Binary != "" {
+		_, _ = fmt.Fprintf(out, "  %s serve %s\n", cmp.Or(c.Binary, "kontor"), c.ServeArgs)
 	}
 }
 
@@ -115,8 +118,8 @@ func (r *report) printFigures(out io.Writer) {
 func (f *figure) row() []string {
 	return []string{
 		f.Name, sizes(f.Part) + strconv.Itoa(f.Size), grouped(f.PerSecond), percent(f.Ratio), fmt.Sprintf("%.2f", f.P50), fmt.Sprintf("%.2f", f.P99),
-		strconv.Itoa(f.Errors), unlessZero("%.0f", f.CPU.Kontor), unlessZero("%.0f", f.CPU.Postgres),
-		unlessZero("%.0f", f.CPU.Client), unlessZero("%.0f", f.CPU.Provider), fmt.Sprintf("%.0f %%", f.CPU.Others), f.remark(),
+		strconv.Itoa(f.Errors), unlessZero(f.CPU.Kontor), unlessZero(f.CPU.Postgres),
+		unlessZero(f.CPU.Client), unlessZero(f.CPU.Provider), fmt.Sprintf("%.0f %%", f.CPU.Others), f.remark(),
 	}
 }
 
@@ -149,7 +152,7 @@ func printTable(out io.Writer, rows [][]string) {
 func (f *figure) remark() string {
 	var parts []string
 	if f.Beside != "" {
-		parts = append(parts, "of "+f.Beside)
+		parts = append(parts, "of "+f.besideShort)
 	}
 	if f.Aim != "" {
 		parts = append(parts, f.Aim)
@@ -196,11 +199,11 @@ func percent(ratio float64) string {
 	return fmt.Sprintf("%.0f %%", 100*ratio)
 }
 
-func unlessZero(format string, value float64) string {
+func unlessZero(value float64) string {
 	if value == 0 {
 		return ""
 	}
-	return fmt.Sprintf(format, value)
+	return fmt.Sprintf("%.0f", value)
 }
 
 // grouped writes a number with commas between its thousands.
