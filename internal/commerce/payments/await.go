@@ -110,30 +110,40 @@ func (p *Payments) Start(list []Begun) {
 }
 
 // Await waits for the final answer of an attempt, at most for the given time, and returns what there is then. Any number may wait, on any
-// node: where the attempt runs elsewhere, the database is asked, 20 ms after the last time at first and 250 ms later on.
+// node. This node's own attempts land in memory; in case another node carries the attempt out, the database is asked as well, 20 ms
+// after the last time at first and 250 ms later on, and every 250 ms where it is expected to land here.
 func (p *Payments) Await(ctx context.Context, orgID, attemptID ids.ID, wait time.Duration) (Final, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if fl := p.flights.find(attemptID); fl != nil {
-		select {
-		case <-fl.landed:
-			return fl.final, nil
-		case <-ctx.Done():
-			return p.answer(context.WithoutCancel(ctx), orgID, attemptID)
-		}
+	var landed chan struct{} // nil: never
+	pause := 20 * time.Millisecond
+	own := p.flights.find(attemptID)
+	ask := own == nil
+	if own != nil {
+		landed, pause = own.landed, awaitPollMax
 	}
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
-		f, err := p.answer(context.WithoutCancel(ctx), orgID, attemptID)
-		if err != nil || f.Status != http.StatusAccepted {
-			return f, err
+	for ; ; pause = min(2*pause, awaitPollMax) {
+		if ask {
+			f, err := p.answer(context.WithoutCancel(ctx), orgID, attemptID)
+			if err != nil || f.Status != http.StatusAccepted {
+				return f, err
+			}
 		}
+		timer := time.NewTimer(pause)
 		select {
-		case <-time.After(pause):
+		case <-landed:
+			timer.Stop()
+			return own.final, nil
 		case <-ctx.Done():
-			return f, nil
+			timer.Stop()
+			return p.answer(context.WithoutCancel(ctx), orgID, attemptID)
+		case <-timer.C:
+			ask = true // an attempt of ours may be elsewhere by now
 		}
 	}
 }
+
+const awaitPollMax = 250 * time.Millisecond
 
 // hot
 const answerSQL = `
