@@ -28,7 +28,7 @@ func TestDamagedRecordsAreReported(t *testing.T) {
 		{Answer: Answer{Status: 202, SubjectID: source.New()}},
 		{Err: fault.New(fault.NotFound, "nothing", "There is nothing.")},
 	} {
-		meta := Meta{OrgID: org, Key: fmt.Sprintf("key-%s", source.New())}
+		meta := Meta{OrgID: org, Key: ids.Format("key", source.New())}
 		_, err := runner.Once(t.Context(), meta, func(context.Context, postgres.Tx) Outcome { return outcome })
 		if (err != nil) != (outcome.Err != nil) {
 			t.Fatal(err)

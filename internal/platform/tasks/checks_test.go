@@ -1,0 +1,134 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/clock"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/kit/proof"
+)
+
+// worked is a database in which tasks have succeeded, failed, been tried again, snoozed and given back, and others wait or
+// are leased.
+func worked(t *testing.T) *bench {
+	b := setup(t)
+	node := b.node("a", Config{})
+	node.Handle("test", Policy{MinBackoff: time.Hour}, func(_ context.Context, task Task) Verdict {
+		switch string(task.Args) {
+		case `"failed"`:
+			return Failed("no", errors.New("no"))
+		case `"retried"`:
+			return Retry("later", errors.New("later"))
+		case `"snoozed"`:
+			return Snooze(time.Millisecond, "wait")
+		case `"second"`:
+			if task.Attempt == 1 {
+				return Snooze(0, "wait")
+			}
+		}
+		return Succeeded()
+	})
+	stop := b.run(node)
+	specs := []Spec{b.spec(0), b.spec(time.Hour), b.spec(0), b.spec(0), b.spec(0), b.spec(0), b.spec(0)}
+	for i, args := range []string{`"succeeded"`, `"later"`, `"failed"`, `"retried"`, `"second"`, `"succeeded"`, `"failed"`} {
+		specs[i].Args = []byte(args)
+	}
+	b.queue(node, specs...)
+	b.until("all have been tried", func() bool {
+		return b.count(`select count(*) from task_live`) == 2 && b.count(`select count(*) from task_attempt`) == 7
+	})
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	node = b.node("b", Config{})
+	node.phase = phaseRunning
+	b.queueOnly(node, b.spec(0))                   // leased, and begun
+	node.letGo(b.queueOnly(node, b.spec(0))[0], 0) // leased, and given back
+	node.giveReturned(t.Context())
+	return b
+}
+
+func TestDamagedTasksAreReported(t *testing.T) {
+	b := worked(t)
+	for _, c := range []struct {
+		name, damage string
+		want         []string
+	}{
+		{"nothing", ``, nil},
+		{
+			"a task that is gone while it waits",
+			`delete from task where id = (select task_id from task_live where lease_token is not null)`,
+			[]string{"tasks.live.known"},
+		},
+		{
+			"a task that is gone after its end",
+			`delete from task where id = (select task_id from task_attempt where next_due_at is null limit 1)`,
+			[]string{"tasks.live.known"},
+		},
+		{
+			"a task that nobody will do",
+			`delete from task_live where task_id = (select task_id from task_live where lease_token is not null)`,
+			[]string{"tasks.end.recorded"},
+		},
+		{
+			"a task that nobody will try again",
+			`delete from task_live where attempt = 1 and lease_token is null`,
+			[]string{"tasks.end.recorded"},
+		},
+		{
+			"a task whose end is gone",
+			`delete from task_attempt where task_id = (select task_id from task_attempt where number = 2) and number = 2`,
+			[]string{"tasks.end.recorded"},
+		},
+		{
+			"a task that has ended and waits",
+			`insert into task_live (org_id, task_id, queue, due_at, attempt) select org_id, task_id, 'x', now(), 1 from task_attempt where outcome = 'failed' and next_due_at is null limit 1`,
+			[]string{"tasks.end.recorded"},
+		},
+		{
+			"attempts numbered with a gap",
+			`delete from task_attempt where task_id = (select task_id from task_attempt where number = 2) and number = 1`,
+			[]string{"tasks.attempts.numbered"},
+		},
+		{
+			"a count that is ahead of the history",
+			`update task_live set attempt = attempt + 1 where attempt = 1 and lease_token is null`,
+			[]string{"tasks.attempts.numbered"},
+		},
+		{
+			"a lease that is no attempt",
+			`update task_live set attempt = 0 where lease_token is not null`,
+			[]string{"tasks.attempts.numbered", "tasks.leases.whole"},
+		},
+		{
+			"a lease that ended before it began",
+			`update task_live set leased_at = due_at + interval '1 minute' where lease_token is not null`,
+			[]string{"tasks.leases.whole"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			err := b.db.DryRun(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
+				if c.damage != "" {
+					if tag, err := tx.Exec(ctx, c.damage); err != nil || tag.RowsAffected() != 1 {
+						return fmt.Errorf("it damages %d rows: %w", tag.RowsAffected(), err)
+					}
+				}
+				report, err := proof.RunIn(ctx, tx, clock.System, []proof.Part{Proof()}, nil)
+				for _, f := range report.Failed() {
+					got = append(got, f.Name)
+					t.Logf("%s: %d, such as %s %s", f.Name, f.Violations, f.First[0].ID, f.First[0].Detail)
+				}
+				return err
+			})
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v; %v", got, c.want, err)
+			}
+		})
+	}
+}
