@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestAccountsOverHTTP(t *testing.T) {
@@ -295,7 +296,11 @@ func TestEventsOverHTTP(t *testing.T) {
 		made = append(made, text(n.must(201, n.post("/v1/ledger/entries", entry("", posting("bank", "ada", 1)))).json, "id"))
 	}
 	var seen []string
+	deadline := n.deps.Clock().Add(30 * time.Second)
 	for cursor := ""; len(seen) < len(made); { // the log shows what is older than every open transaction of the cluster
+		if n.deps.Clock().After(deadline) {
+			t.Fatalf("of the entries %v the log has %v", made, seen)
+		}
 		a := n.must(200, n.get("/v1/events?limit=2"+cursor))
 		items, _ := a.json["data"].([]any)
 		for _, item := range items {
