@@ -153,18 +153,17 @@ func (l *Lane[In]) notify(fresh []int, outcomes []Outcome) {
 	}
 }
 
-// errRolledBack ends a transaction whose command was refused.
-var errRolledBack = errors.New("rolled back")
+// rolledBack ends the transaction of a command that failed. The cause says whether the transaction is to run again.
+type rolledBack struct{ error }
+
+func (r rolledBack) Unwrap() error { return r.error }
 
 // Once carries out one command that is not worth a lane. An error of body rolls its effects back; a final one is
 // then recorded alone.
 func (r *Runner) Once(ctx context.Context, meta Meta, body func(ctx context.Context, tx postgres.Tx) Outcome) (Answer, error) {
 	outcome, err := r.once(ctx, meta, body)
-	if errors.Is(err, errRolledBack) {
-		if !final(outcome.Err) {
-			return Answer{}, outcome.Err
-		}
-		refusal := outcome.Err
+	if failed, ok := errors.AsType[rolledBack](err); ok && final(failed.error) {
+		refusal := failed.error
 		outcome, err = r.once(ctx, meta, func(context.Context, postgres.Tx) Outcome { return Outcome{Err: refusal, refused: true} })
 	}
 	if err != nil {
@@ -183,7 +182,7 @@ func (r *Runner) once(ctx context.Context, meta Meta, body func(ctx context.Cont
 		}
 		outcomes[0] = body(ctx, tx)
 		if outcomes[0].Err != nil && !outcomes[0].refused {
-			return errRolledBack
+			return rolledBack{outcomes[0].Err}
 		}
 		return r.record(ctx, tx, []Meta{meta}, c, outcomes)
 	})
