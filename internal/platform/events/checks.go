@@ -40,7 +40,7 @@ const unreadableEventsSQL = `
 	select e.org_id, 'evt:' || e.id, format('%s was written by transaction %s, and the database has only come to %s', e.type, e.xid,
 		pg_snapshot_xmax(pg_current_snapshot())), count(*) over ()
 	from event e
-	where e.xid >= (select pg_snapshot_xmax(pg_current_snapshot()))
+	where e.xid >= (select pg_snapshot_xmax(pg_current_snapshot())) and e.xid is distinct from (select pg_current_xact_id_if_assigned())
 	order by e.org_id, e.xid, e.id limit 10`
 
 const impossibleMessagesSQL = `
