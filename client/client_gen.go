@@ -1443,7 +1443,7 @@ type ClientInterface interface {
 	// ReverseEntryWithBody Reverse a posted entry
 	//
 	// Records a new entry that moves everything back. The reversed entry stays as it is; `reversal_of` of the new one
-	// names it. An entry is reversed at most once.
+	// names it. An entry is reversed at most once. Under the same `reference` the same reversal again is answered with `200`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1453,7 +1453,7 @@ type ClientInterface interface {
 	// ReverseEntry Reverse a posted entry
 	//
 	// Records a new entry that moves everything back. The reversed entry stays as it is; `reversal_of` of the new one
-	// names it. An entry is reversed at most once.
+	// names it. An entry is reversed at most once. Under the same `reference` the same reversal again is answered with `200`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1882,7 +1882,7 @@ func (c *Client) PostEntry(ctx context.Context, entryID EntryID, params *PostEnt
 // ReverseEntryWithBody Reverse a posted entry
 //
 // Records a new entry that moves everything back. The reversed entry stays as it is; `reversal_of` of the new one
-// names it. An entry is reversed at most once.
+// names it. An entry is reversed at most once. Under the same `reference` the same reversal again is answered with `200`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1902,7 +1902,7 @@ func (c *Client) ReverseEntryWithBody(ctx context.Context, entryID EntryID, para
 // ReverseEntry Reverse a posted entry
 //
 // Records a new entry that moves everything back. The reversed entry stays as it is; `reversal_of` of the new one
-// names it. An entry is reversed at most once.
+// names it. An entry is reversed at most once. Under the same `reference` the same reversal again is answered with `200`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3713,7 +3713,7 @@ type ClientWithResponsesInterface interface {
 	// ReverseEntryWithBodyWithResponse Reverse a posted entry
 	//
 	// Records a new entry that moves everything back. The reversed entry stays as it is; `reversal_of` of the new one
-	// names it. An entry is reversed at most once.
+	// names it. An entry is reversed at most once. Under the same `reference` the same reversal again is answered with `200`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3723,7 +3723,7 @@ type ClientWithResponsesInterface interface {
 	// ReverseEntryWithResponse Reverse a posted entry
 	//
 	// Records a new entry that moves everything back. The reversed entry stays as it is; `reversal_of` of the new one
-	// names it. An entry is reversed at most once.
+	// names it. An entry is reversed at most once. Under the same `reference` the same reversal again is answered with `200`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4598,6 +4598,12 @@ func (r PostEntryResponse) ContentType() string {
 	return ""
 }
 
+// ReverseEntryResponse200Headers the declared response headers of an HTTP 200 response for ReverseEntry
+type ReverseEntryResponse200Headers struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
 // ReverseEntryResponse201Headers the declared response headers of an HTTP 201 response for ReverseEntry
 type ReverseEntryResponse201Headers struct {
 	IdempotentReplayed *string
@@ -4615,14 +4621,23 @@ type ReverseEntryResponseDefaultHeaders struct {
 type ReverseEntryResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Entry
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Entry
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReverseEntryResponse200Headers
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *ReverseEntryResponse201Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *ReverseEntryResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReverseEntryResponse) GetJSON200() *Entry {
+	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -5496,7 +5511,7 @@ func (c *ClientWithResponses) PostEntryWithResponse(ctx context.Context, entryID
 // ReverseEntryWithBodyWithResponse Reverse a posted entry
 //
 // Records a new entry that moves everything back. The reversed entry stays as it is; `reversal_of` of the new one
-// names it. An entry is reversed at most once.
+// names it. An entry is reversed at most once. Under the same `reference` the same reversal again is answered with `200`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5512,7 +5527,7 @@ func (c *ClientWithResponses) ReverseEntryWithBodyWithResponse(ctx context.Conte
 // ReverseEntryWithResponse Reverse a posted entry
 //
 // Records a new entry that moves everything back. The reversed entry stays as it is; `reversal_of` of the new one
-// names it. An entry is reversed at most once.
+// names it. An entry is reversed at most once. Under the same `reference` the same reversal again is answered with `200`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6604,6 +6619,13 @@ func ParseReverseEntryResponse(rsp *http.Response) (*ReverseEntryResponse, error
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Entry
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Entry
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6621,6 +6643,23 @@ func ParseReverseEntryResponse(rsp *http.Response) (*ReverseEntryResponse, error
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers ReverseEntryResponse200Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		if values := rsp.Header.Values("Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RequestID = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 201:
 		var headers ReverseEntryResponse201Headers
 		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {

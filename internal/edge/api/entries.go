@@ -39,7 +39,6 @@ func entryOutcome(asked *ledger.Entry, r *ledger.Result) command.Outcome {
 	switch {
 	case errors.Is(r.Err, ledger.ErrExists):
 		status = http.StatusOK
-		withPostings(asked, &r.Entry)
 	case r.Err != nil:
 		return command.Outcome{Err: inBody(r.Err)}
 	case asked.Action == ledger.ActionSettle || asked.Action == ledger.ActionRelease:
@@ -54,16 +53,6 @@ func entryBody(r *ledger.Result) []byte {
 		balances = []ledger.AccountBalance{}
 	}
 	return appendEntry(make([]byte, 0, 512+256*len(balances)+128*len(r.Entry.Postings)), &r.Entry, balances)
-}
-
-// withPostings completes an entry that existed: it has the postings that were asked for, or it would not be the same.
-func withPostings(asked *ledger.Entry, e *ledger.Recorded) {
-	if len(e.Postings) > 0 {
-		return
-	}
-	for i, p := range asked.Postings {
-		e.Postings = append(e.Postings, ledger.RecordedPosting{Number: i, Origin: i, Debit: p.Debit, Credit: p.Credit, Amount: p.Amount})
-	}
 }
 
 // inBody makes a module's field a place in the body.

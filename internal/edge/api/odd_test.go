@@ -36,5 +36,9 @@ func TestOddButLegalValues(t *testing.T) {
 	n.refused("invalid_request", n.post("/v1/ledger/entries", entry("", posting("bank", "ada", 1)), "Idempotency-Key", "é"))
 	taken := n.must(http.StatusCreated, n.post("/v1/ledger/entries", entry(`,"reference":"taken"`, posting("bank", "ada:1.2_3-4/x", 5))))
 	n.refused("exists_with_different_accounts", n.post("/v1/ledger/entries/"+text(taken.json, "id")+"/reverse", `{"reference":"taken"}`))
-	n.must(http.StatusCreated, n.post("/v1/ledger/entries/"+text(taken.json, "id")+"/reverse", `{"metadata":{"why":"wrong"}}`))
+	back := n.must(http.StatusCreated, n.post("/v1/ledger/entries/"+text(taken.json, "id")+"/reverse", `{"reference":"back","metadata":{"why":"wrong"}}`))
+	same := n.must(http.StatusOK, n.post("/v1/ledger/entries/"+text(taken.json, "id")+"/reverse", `{"reference":"back"}`))
+	if text(same.json, "id") != text(back.json, "id") || text(same.json, "postings.0.amount") != "5" {
+		t.Errorf("the same reversal again: %s", same)
+	}
 }

@@ -3379,6 +3379,34 @@ type ReverseEntryResponseObject interface {
 	VisitReverseEntryResponse(w http.ResponseWriter) error
 }
 
+type ReverseEntry200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type ReverseEntry200JSONResponse struct {
+	Body    Entry
+	Headers ReverseEntry200ResponseHeaders
+}
+
+func (response ReverseEntry200JSONResponse) VisitReverseEntryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ReverseEntry201ResponseHeaders struct {
 	IdempotentReplayed *string
 	Location           *string
