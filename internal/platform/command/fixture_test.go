@@ -68,9 +68,11 @@ func (b *bench) exec(sql string, args ...any) {
 // until asks the database again and again, until it says yes.
 func (b *bench) until(sql string, args ...any) {
 	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+	defer cancel()
 	for yes := false; !yes; {
-		if err := b.db.Pool().QueryRow(b.Context(), sql, args...).Scan(&yes); err != nil {
-			b.Fatal(err)
+		if err := b.db.Pool().QueryRow(ctx, sql, args...).Scan(&yes); err != nil {
+			b.Fatalf("%s: %v", sql, err)
 		}
 	}
 }
