@@ -141,6 +141,8 @@ func (c *cli) commands() []*cobra.Command {
 		newServeCommand(c),
 		newSandboxCommand(c),
 		newMigrateCommand(c),
+		newVerifyCommand(c),
+		newSimulateCommand(c),
 		newKeysCommand(c),
 		newVersionCommand(c),
 	}
@@ -229,4 +231,12 @@ func (c *cli) printf(format string, args ...any) {
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	return ok && progress.IsTerminal(file)
+}
+
+// progress shows long work on standard error; with --json it is silent.
+func (c *cli) progress(cmd *cobra.Command) *progress.Progress {
+	if wantsJSON(cmd) {
+		return progress.New(progress.Config{})
+	}
+	return progress.New(progress.Config{Out: c.process.Err})
 }

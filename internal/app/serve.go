@@ -2,9 +2,27 @@ package app
 
 import (
 	"fmt"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
+
+// A node keeps little and throws away much: 10 KB a request. Collecting at five times the live heap instead of twice saves a
+// tenth of the processor, and the limit keeps the process well under 200 MB. GOGC and GOMEMLIMIT, where given, win.
+const (
+	collectPercent   = 400
+	memoryLimitBytes = 160 << 20
+)
+
+func tuneCollector() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimitBytes)
+	}
+}
 
 func newServeCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
@@ -27,6 +45,7 @@ func newServeCommand(c *cli) *cobra.Command {
 		if isTerminal(c.process.Err) {
 			_, _ = fmt.Fprintf(c.process.Err, "kontor serve: API %s, admin %s; Ctrl-C stops it\n", node.URL(), node.AdminURL())
 		}
+		tuneCollector()
 		return node.Run(cmd.Context())
 	})
 	return cmd
