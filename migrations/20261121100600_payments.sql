@@ -21,7 +21,6 @@ create table payment (
     authorisation_expires_at timestamptz,
     created_at               timestamptz not null,
     updated_at               timestamptz not null,
-    constraint payment_pkey primary key (org_id, id),
     constraint payment_status_known check (status in
         ('processing', 'unknown', 'authorised', 'captured', 'refunded', 'declined', 'voided', 'expired')),
     constraint payment_capture_method_known check (capture_method in ('automatic', 'manual')),
@@ -34,6 +33,9 @@ create unique index payment_charge_key on payment (org_id, provider, charge_id) 
 create index payment_status_idx on payment (org_id, status, id);
 create index payment_reference_idx on payment (org_id, reference, id) where reference is not null;
 create index payment_expiry_idx on payment (authorisation_expires_at) where amount_capturable > 0;
+-- The primary key comes last: while the table is small all indexes that begin with org_id look equally good, and of those the
+-- planner takes the newest. A plan made then is kept for as long as its connection lives.
+alter table payment add constraint payment_pkey primary key (org_id, id);
 
 -- One request to the provider, however often it had to be sent: the id is the reference and the idempotency key there.
 create table payment_attempt (
@@ -66,7 +68,8 @@ create table payment_attempt (
 ) with (fillfactor = 70);
 -- The obligation's lock: whatever asks, only one request for a payment can be under way.
 create unique index payment_attempt_live_key on payment_attempt (org_id, payment_id) where state in ('processing', 'unknown');
-create index payment_attempt_payment_idx on payment_attempt (org_id, payment_id, id);
+-- Not org_id first, or it would be taken for as good as the primary key while the table is small.
+create index payment_attempt_payment_idx on payment_attempt (payment_id, id);
 
 -- +goose Down
 drop table payment_attempt;

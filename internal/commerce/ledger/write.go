@@ -22,12 +22,15 @@ const insertEntriesSQL = `
 	select unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), unnest($6::uuid[]),
 		unnest($7::uuid[]), unnest($8::integer[]), unnest($9::timestamptz[]), $11, unnest($10::timestamptz[]), unnest($12::jsonb[])`
 
+// Whoever closes an entry has locked it and seen it pending. The state is asked for in this way round, lest all pending entries be
+// walked through by their index.
+
 // hot
 const closeEntriesSQL = `
 	update ledger_entry e
 	set state = t.state
 	from unnest($1::uuid[], $2::uuid[], $3::text[]) as t (org_id, id, state)
-	where e.org_id = t.org_id and e.id = t.id and e.state = 'pending'`
+	where e.org_id = t.org_id and e.id = t.id and e.state not in ('posted', 'voided', 'expired')`
 
 // hot
 const insertPostingsSQL = `

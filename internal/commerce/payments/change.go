@@ -109,11 +109,18 @@ type lockedPayment struct {
 	live bool
 }
 
+// The offset keeps the planner from joining the payments with the whole index of live attempts.
+
 // hot
 const liveAttemptsSQL = `
 	select a.org_id, a.payment_id
 	from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
-	join payment_attempt a on a.org_id = k.org_id and a.payment_id = k.id and a.state in ('processing', 'unknown')`
+	cross join lateral (
+		select l.org_id, l.payment_id
+		from payment_attempt l
+		where l.org_id = k.org_id and l.payment_id = k.id and l.state in ('processing', 'unknown')
+		offset 0
+	) as a`
 
 func (p *Payments) lockForChange(ctx context.Context, tx postgres.Tx, list []Change) (map[paymentKey]*lockedPayment, error) {
 	locked := make(map[paymentKey]*lockedPayment, len(list))

@@ -21,7 +21,8 @@ const findExpiredSQL = `
 	where p.amount_capturable > 0 and p.authorisation_expires_at <= now()
 		and not exists (
 			select from payment_attempt a
-			where a.org_id = p.org_id and a.payment_id = p.id and a.state in ('processing', 'unknown'))
+			where a.org_id = p.org_id and a.payment_id = p.id and a.state in ('processing', 'unknown')
+			offset 0) -- a look for each payment, no join with all live attempts
 	order by p.authorisation_expires_at limit $1
 	for no key update skip locked`
 
@@ -32,9 +33,12 @@ const latestAttemptsSQL = `
 		extract(epoch from now() - a.created_at)::double precision
 	from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
 	cross join lateral (
-		select t.id from payment_attempt t where t.org_id = k.org_id and t.payment_id = k.id order by t.id desc limit 1
-	) as latest
-	join payment_attempt a on a.org_id = k.org_id and a.id = latest.id`
+		select t.org_id, t.id, t.payment_id, t.task_id, t.kind, t.state, t.amount, t.final, t.entry_id, t.fee, t.operation_id, t.failure_code,
+			t.settles_at, t.idempotency_key, t.request_id, t.created_at
+		from payment_attempt t
+		where t.org_id = k.org_id and t.payment_id = k.id
+		order by t.id desc limit 1
+	) as a`
 
 const expirePaymentsSQL = `
 	update payment p

@@ -31,11 +31,13 @@ func (p *Payments) Receive(ctx context.Context, provider string, header http.Hea
 	return err
 }
 
+// Live attempts are those that are not finished. Asked for by their states, they would be sought in the index of all live ones.
+
 // hot
 const attemptTasksSQL = `
 	select a.org_id, a.task_id
 	from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
-	join payment_attempt a on a.org_id = k.org_id and a.id = k.id and a.state in ('processing', 'unknown')`
+	join payment_attempt a on a.org_id = k.org_id and a.id = k.id and a.finished_at is null`
 
 func (p *Payments) receive(ctx context.Context, batch []ProviderWebhook) ([]lane.Result[struct{}], error) {
 	messages := make([]events.Message, len(batch))

@@ -97,9 +97,8 @@ const readPaymentOfAttemptSQL = `
 	select p.org_id, p.id, p.status, p.provider, p.currency, p.amount, p.amount_capturable, p.amount_captured, p.amount_refunded,
 		p.amount_fee, p.capture_method, p.token, p.reference, p.description, p.metadata, p.charge_id, p.hold_entry_id, p.failure_code,
 		p.authorisation_expires_at, p.created_at, p.updated_at
-	from payment_attempt a
-	join payment p on p.org_id = a.org_id and p.id = a.payment_id
-	where a.org_id = $1 and a.id = $2`
+	from payment p
+	where p.org_id = $1 and p.id = (select a.payment_id from payment_attempt a where a.org_id = $1 and a.id = $2)`
 
 func (p *Payments) read(ctx context.Context, orgID, attemptID ids.ID) (work, error) {
 	var w work
