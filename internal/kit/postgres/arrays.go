@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -13,7 +14,11 @@ import (
 // takes 5, and a batch of entries has ten ids an entry.
 func registerArrays(conn *pgx.Conn) {
 	types := conn.TypeMap()
-	for name, oid := range map[string]uint32{"_uuid": pgtype.UUIDArrayOID, "_int8": pgtype.Int8ArrayOID} {
+	arrays := map[string]uint32{
+		"_uuid": pgtype.UUIDArrayOID, "_int8": pgtype.Int8ArrayOID, "_text": pgtype.TextArrayOID, "_bytea": pgtype.ByteaArrayOID,
+		"_json": pgtype.JSONArrayOID, "_timestamptz": pgtype.TimestamptzArrayOID,
+	}
+	for name, oid := range arrays {
 		known, ok := types.TypeForOID(oid)
 		if !ok {
 			continue
@@ -35,6 +40,23 @@ func (c arrayCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value an
 			return encodeOptionalIDs{}
 		case []int64:
 			return encodeInt64s{}
+		case []string:
+			if oid == pgtype.TextArrayOID {
+				return encodeStrings{}
+			}
+		case []*string:
+			if oid == pgtype.TextArrayOID {
+				return encodeOptionalStrings{}
+			}
+		case [][]byte:
+			switch oid {
+			case pgtype.ByteaArrayOID:
+				return encodeBytes{element: pgtype.ByteaOID}
+			case pgtype.JSONArrayOID:
+				return encodeBytes{element: pgtype.JSONOID}
+			}
+		case []*time.Time:
+			return encodeOptionalTimes{}
 		}
 	}
 	return c.Codec.PlanEncode(m, oid, format, value)
@@ -86,7 +108,7 @@ func (encodeOptionalIDs) Encode(value any, buf []byte) ([]byte, error) {
 	buf = arrayHeader(buf, true, pgtype.UUIDOID, len(list))
 	for _, id := range list {
 		if id == nil {
-			buf = append(buf, 0xff, 0xff, 0xff, 0xff)
+			buf = appendNull(buf)
 			continue
 		}
 		buf = append(buf, 0, 0, 0, 16)
@@ -94,6 +116,88 @@ func (encodeOptionalIDs) Encode(value any, buf []byte) ([]byte, error) {
 	}
 	return buf, nil
 }
+
+type encodeStrings struct{}
+
+// Encode implements pgtype.EncodePlan.
+func (encodeStrings) Encode(value any, buf []byte) ([]byte, error) {
+	list := value.([]string)
+	if list == nil {
+		return nil, nil
+	}
+	buf = arrayHeader(buf, false, pgtype.TextOID, len(list))
+	for _, s := range list {
+		buf = binary.BigEndian.AppendUint32(buf, uint32(len(s)))
+		buf = append(buf, s...)
+	}
+	return buf, nil
+}
+
+type encodeOptionalStrings struct{}
+
+// Encode implements pgtype.EncodePlan.
+func (encodeOptionalStrings) Encode(value any, buf []byte) ([]byte, error) {
+	list := value.([]*string)
+	if list == nil {
+		return nil, nil
+	}
+	buf = arrayHeader(buf, true, pgtype.TextOID, len(list))
+	for _, s := range list {
+		if s == nil {
+			buf = appendNull(buf)
+			continue
+		}
+		buf = binary.BigEndian.AppendUint32(buf, uint32(len(*s)))
+		buf = append(buf, *s...)
+	}
+	return buf, nil
+}
+
+// encodeBytes writes bytea and json, whose binary forms are the bytes themselves; nil is NULL.
+type encodeBytes struct{ element uint32 }
+
+// Encode implements pgtype.EncodePlan.
+func (e encodeBytes) Encode(value any, buf []byte) ([]byte, error) {
+	list := value.([][]byte)
+	if list == nil {
+		return nil, nil
+	}
+	buf = arrayHeader(buf, true, e.element, len(list))
+	for _, b := range list {
+		if b == nil {
+			buf = appendNull(buf)
+			continue
+		}
+		buf = binary.BigEndian.AppendUint32(buf, uint32(len(b)))
+		buf = append(buf, b...)
+	}
+	return buf, nil
+}
+
+type encodeOptionalTimes struct{}
+
+// postgresEpoch is what PostgreSQL counts microseconds from.
+const postgresEpoch = 946684800 * 1_000_000
+
+// Encode implements pgtype.EncodePlan.
+func (encodeOptionalTimes) Encode(value any, buf []byte) ([]byte, error) {
+	list := value.([]*time.Time)
+	if list == nil {
+		return nil, nil
+	}
+	buf = arrayHeader(buf, true, pgtype.TimestamptzOID, len(list))
+	for _, at := range list {
+		if at == nil {
+			buf = appendNull(buf)
+			continue
+		}
+		buf = append(buf, 0, 0, 0, 8)
+		buf = binary.BigEndian.AppendUint64(buf, uint64(at.UnixMicro()-postgresEpoch))
+	}
+	return buf, nil
+}
+
+func appendNull(buf []byte) []byte { return append(buf, 0xff, 0xff, 0xff, 0xff) }
 
 type encodeInt64s struct{}
 

@@ -8,11 +8,15 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/ids"
 )
 
+// hot
 const insertSQL = `
 	insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
 	select e.org_id, e.id, e.aggregatetype, e.aggregateid, e.type, e.payload, coalesce(e.recorded_at, now())
-	from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::json[], $7::timestamptz[])
-		as e (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)`
+	from (
+		select unnest($1::uuid[]) as org_id, unnest($2::uuid[]) as id, unnest($3::text[]) as aggregatetype,
+			unnest($4::uuid[]) as aggregateid, unnest($5::text[]) as type, unnest($6::json[]) as payload,
+			unnest($7::timestamptz[]) as recorded_at
+	) as e`
 
 // Queue adds one statement to a batch of the transaction in which the events happen. Missing ids are filled in, in the
 // caller's list. The order of one transaction's events is that of their ids: leave them zero, or let them rise. It does
