@@ -26,6 +26,9 @@ const findExpiredSQL = `
 	order by p.authorisation_expires_at limit $1
 	for no key update skip locked`
 
+// A payment has few attempts: all of them are fetched by their index, then sorted. Asked for by organisation and order at once, they
+// would be sought among all of the organisation's, newest first.
+
 // hot
 const latestAttemptsSQL = `
 	select a.org_id, a.id, a.payment_id, a.task_id, a.kind, a.state, a.amount, a.final, a.entry_id, a.fee, a.operation_id, a.failure_code,
@@ -33,11 +36,11 @@ const latestAttemptsSQL = `
 		extract(epoch from now() - a.created_at)::double precision
 	from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
 	cross join lateral (
-		select t.org_id, t.id, t.payment_id, t.task_id, t.kind, t.state, t.amount, t.final, t.entry_id, t.fee, t.operation_id, t.failure_code,
-			t.settles_at, t.idempotency_key, t.request_id, t.created_at
-		from payment_attempt t
-		where t.org_id = k.org_id and t.payment_id = k.id
-		order by t.id desc limit 1
+		select o.org_id, o.id, o.payment_id, o.task_id, o.kind, o.state, o.amount, o.final, o.entry_id, o.fee, o.operation_id, o.failure_code,
+			o.settles_at, o.idempotency_key, o.request_id, o.created_at
+		from (select t.* from payment_attempt t where t.payment_id = k.id offset 0) as o
+		where o.org_id = k.org_id
+		order by o.id desc limit 1
 	) as a`
 
 const expirePaymentsSQL = `
