@@ -41,8 +41,8 @@ type attempt struct {
 	Key       string
 }
 
-// recordsPage is how many payments are read at once.
-const recordsPage = 1000
+// pageSize is how many rows are read at once.
+const pageSize = 2000
 
 const recordsSQL = `
 	select p.id, p.status, p.currency, p.amount, p.amount_capturable, p.amount_captured, p.amount_refunded, p.amount_fee,
@@ -54,29 +54,36 @@ const recordsSQL = `
 
 const attemptsSQL = `
 	select a.payment_id, a.id, a.kind, a.state, a.amount, a.fee, coalesce(a.idempotency_key, '')
-	from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
-	join payment_attempt a on a.org_id = k.org_id and a.payment_id = k.id
-	order by a.payment_id, a.id`
+	from payment_attempt a
+	where a.org_id = $1 and a.id > $2
+	order by a.id
+	limit $3`
 
 // readRecords reads all payments of the organisation, as they are at one moment, by their shown ids.
 func (s *simulation) readRecords(ctx context.Context) (map[string]*record, error) {
 	var all map[string]*record
 	err := s.db.Snapshot(ctx, func(ctx context.Context, tx postgres.Tx) error {
 		all = map[string]*record{}
-		var after ids.ID
-		for {
-			page, err := s.readPage(ctx, tx, after)
-			if err != nil {
-				return err
-			}
-			for i := range page {
-				all[page[i].shown()] = page[i]
-			}
-			if len(page) < recordsPage {
-				return nil
-			}
-			after = page[len(page)-1].ID
+		byID := map[ids.ID]*record{}
+		err := eachRow(ctx, tx, recordsSQL, s.org, func(row pgx.CollectableRow) (ids.ID, error) {
+			var r record
+			err := row.Scan(&r.ID, &r.Status, &r.Currency, &r.Amount, &r.Capturable, &r.Captured, &r.Refunded, &r.Fee, &r.Failure, &r.Charge, &r.Reference)
+			all[r.shown()], byID[r.ID] = &r, &r
+			return r.ID, err
+		})
+		if err != nil {
+			return err
 		}
+		return eachRow(ctx, tx, attemptsSQL, s.org, func(row pgx.CollectableRow) (ids.ID, error) {
+			a, err := pgx.RowToStructByPos[attempt](row)
+			if err != nil {
+				return ids.ID{}, err
+			}
+			if r := byID[a.PaymentID]; r != nil { // a foreign key sees to that; kontor verify too
+				r.attempts = append(r.attempts, a)
+			}
+			return a.ID, nil
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the payments: %w", err)
@@ -84,34 +91,21 @@ func (s *simulation) readRecords(ctx context.Context) (map[string]*record, error
 	return all, nil
 }
 
-func (s *simulation) readPage(ctx context.Context, tx postgres.Tx, after ids.ID) ([]*record, error) {
-	rows, err := tx.Query(ctx, recordsSQL, s.org, after, recordsPage)
-	if err != nil {
-		return nil, err
+// eachRow reads a list page by page, in the order of its ids. use gives the id of its row.
+func eachRow(ctx context.Context, tx postgres.Tx, statement string, org ids.ID, use func(pgx.CollectableRow) (ids.ID, error)) error {
+	var after ids.ID
+	for {
+		rows, err := tx.Query(ctx, statement, org, after, pageSize)
+		if err != nil {
+			return err
+		}
+		page, err := pgx.CollectRows(rows, use)
+		if err != nil {
+			return err
+		}
+		if len(page) < pageSize {
+			return nil
+		}
+		after = page[len(page)-1]
 	}
-	page, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*record, error) {
-		var r record
-		err := row.Scan(&r.ID, &r.Status, &r.Currency, &r.Amount, &r.Capturable, &r.Captured, &r.Refunded, &r.Fee, &r.Failure, &r.Charge, &r.Reference)
-		return &r, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	orgs, payments := make([]ids.ID, len(page)), make([]ids.ID, len(page))
-	byID := make(map[ids.ID]*record, len(page))
-	for i, r := range page {
-		orgs[i], payments[i], byID[r.ID] = s.org, r.ID, r
-	}
-	if rows, err = tx.Query(ctx, attemptsSQL, orgs, payments); err != nil {
-		return nil, err
-	}
-	attempts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[attempt])
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range attempts {
-		r := byID[a.PaymentID]
-		r.attempts = append(r.attempts, a)
-	}
-	return page, nil
 }
