@@ -37,6 +37,8 @@ type answer struct {
 }
 
 // Whether a key has expired is for the database's clock to say; the answer is never used for longer than a second.
+
+// hot
 const loadSQL = `
 	select org_id, id, live, revoked_at is not null, expires_at is not null and expires_at <= now()
 	from api_key

@@ -120,6 +120,8 @@ func follow(metas []Meta, outcomes []Outcome, repeat, first int) {
 // A record goes into the month of the database's clock. For a quarter of an hour after the turn of a month it goes into the
 // month before as well: a transaction that began before the turn and is still open (none lives for so long) holds
 // its key there, and the unique index makes the two meet. The result tells whether every key was free.
+
+// hot
 const writeRecordsSQL = `
 	with period as (
 		select date_trunc('month', now())::date as first_day

@@ -25,6 +25,8 @@ type Message struct {
 
 // The rows go in in key order, so that two transactions with the same messages wait for each other instead of
 // locking each other out.
+
+// hot
 const receiveSQL = `
 	insert into inbox_record (org_id, source, message_id, type, subject_id, payload_hash, occurred_at, repeats, mismatches)
 	select m.org_id, m.source, m.message_id, m.type, m.subject_id, m.payload_hash, m.occurred_at, m.copies - 1, m.mismatches

@@ -15,6 +15,8 @@ import (
 // through arrays because the planner takes those for short: of `limit $1` it expects a tenth of the table, and
 // would walk all of it to join. The look goes back only so far ($5): under a long transaction the index keeps every task
 // that was finished since, and a look at all of them costs ever more.
+
+// hot
 const claimSQL = `
 	with due as (
 		select org_id, task_id, attempt, lease_token, leased_by, leased_at

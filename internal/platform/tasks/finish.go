@@ -12,6 +12,8 @@ import (
 )
 
 // next_us null ends the task. Rows are locked in key order, by everyone who locks several.
+
+// hot
 const finishSQL = `
 	with held as (
 		select r.n, l.org_id, l.task_id, l.attempt, l.leased_by, l.leased_at,

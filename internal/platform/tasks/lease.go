@@ -123,6 +123,8 @@ func every(ctx context.Context, interval time.Duration, fn func()) {
 
 // A row that somebody has locked is passed over: its holder is finishing or nudging it, and everyone else's lease must not
 // wait for that. A lease that is held comes back, once more if it was prolonged; one that is lost does not.
+
+// hot
 const heartbeatSQL = `
 	with lease as (
 		select h.n, h.org_id, h.task_id, h.token

@@ -8,6 +8,8 @@ import (
 
 // The lease of a task that is queued and taken at once begins with the statement, not with the transaction, so that it
 // cannot be older than the node thinks.
+
+// hot
 const queueSQL = `
 	with spec as (
 		select s.org_id, s.id, s.queue, s.kind, s.args, s.subject_type, s.subject_id,
@@ -78,6 +80,8 @@ func (t *Tasks) leaseForNew() *ids.ID {
 }
 
 // A task that is at work is not disturbed, but when its attempt ends with another one to come, that one comes at once.
+
+// hot
 const nudgeSQL = `
 	update task_live l
 	set due_at = case when l.lease_token is null then least(l.due_at, statement_timestamp()) else l.due_at end,
