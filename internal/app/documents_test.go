@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kontorhq/kontor/internal/app"
+	"github.com/kontorhq/kontor/internal/app/verify"
 )
 
 const repository = "../.."
@@ -55,6 +56,26 @@ func TestTheReferenceHasEverySettingAsItIs(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%s has\n%s\nand kontor serve\n%s", path, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestTheDocumentsNameEveryCheckAsItIs(t *testing.T) {
+	t.Parallel()
+	const path = "docs/operating/verify.md"
+	var want, got []string
+	for _, part := range verify.Parts() {
+		for _, check := range part.Checks {
+			want = append(want, check.Name+": "+check.Sentence)
+		}
+	}
+	form := regexp.MustCompile(`^[a-z]+(\.[a-z]+){2}$`)
+	for _, cells := range rows(t, path) {
+		if form.MatchString(cells[0]) {
+			got = append(got, cells[0]+": "+cells[1])
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s has\n%s\nand kontor verify\n%s", path, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
