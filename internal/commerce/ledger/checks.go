@@ -242,32 +242,32 @@ const untruePendingSQL = `
 	where a.debits_pending <> coalesce(d.amount, 0) or a.credits_pending <> coalesce(c.amount, 0)
 	order by a.org_id, a.id limit 10`
 
-// Each posting is a link in the chains of both its accounts. One pass over all links in the order of their versions, because
-// the sort is what costs.
+// Each posting is a link in the chains of both its accounts. One pass over all links in the order of their versions, as narrow
+// as can be: the sort is the dearest thing that kontor verify does. Account ids are unique by themselves.
 const brokenChainsSQL = `
 	with link as (
-		select p.org_id, p.debit_account_id as id, p.debit_version as version, p.entry_id, p.recorded_at,
+		select p.org_id, p.debit_account_id as id, p.debit_version as version, p.recorded_at,
 			p.debit_debits_posted as dp, p.debit_credits_posted as cp, p.debit_debits_pending as dh, p.debit_credits_pending as ch,
 			case when p.phase in ('posted', 'settled') then p.amount else 0 end as dp_by,
 			case p.phase when 'posted' then 0 when 'pending' then p.amount else -p.amount end as dh_by,
 			0::bigint as cp_by, 0::bigint as ch_by
 		from ledger_posting p
 		union all
-		select p.org_id, p.credit_account_id, p.credit_version, p.entry_id, p.recorded_at,
+		select p.org_id, p.credit_account_id, p.credit_version, p.recorded_at,
 			p.credit_debits_posted, p.credit_credits_posted, p.credit_debits_pending, p.credit_credits_pending,
 			0, 0,
 			case when p.phase in ('posted', 'settled') then p.amount else 0 end,
 			case p.phase when 'posted' then 0 when 'pending' then p.amount else -p.amount end
 		from ledger_posting p
 	), step as (
-		select l.org_id, l.id, l.version, l.entry_id, l.version - lag(l.version, 1, 0::bigint) over account as versions,
+		select l.org_id, l.id, l.version, l.recorded_at, l.version - lag(l.version, 1, 0::bigint) over account as versions,
 			l.dp - lag(l.dp, 1, 0::bigint) over account <> l.dp_by or l.cp - lag(l.cp, 1, 0::bigint) over account <> l.cp_by
 				or l.dh - lag(l.dh, 1, 0::bigint) over account <> l.dh_by or l.ch - lag(l.ch, 1, 0::bigint) over account <> l.ch_by as torn,
 			l.recorded_at < lag(l.recorded_at) over account as back
 		from link l
-		window account as (partition by l.org_id, l.id order by l.version)
+		window account as (partition by l.id order by l.version)
 	), fault as (
-		select s.org_id, s.id, s.version, s.entry_id,
+		select s.org_id, s.id, s.version, s.recorded_at,
 			case
 				when s.versions <> 1 then 'its number does not follow that of the posting before'
 				when s.torn then 'the balance after it does not follow from the one before'
@@ -276,7 +276,7 @@ const brokenChainsSQL = `
 		from step s
 		where s.versions <> 1 or s.torn or s.back
 	)
-	select f.org_id, 'acc:' || f.id, format('version %s, by ent:%s: %s', f.version, f.entry_id, f.detail), count(*) over ()
+	select f.org_id, 'acc:' || f.id, format('version %s, recorded at %s: %s', f.version, f.recorded_at, f.detail), count(*) over ()
 	from fault f
 	order by f.org_id, f.id, f.version limit 10`
 

@@ -31,6 +31,10 @@ func Proof() proof.Part {
 				Sentence: "Every attempt under way has its task, every other its answer.",
 			},
 			{
+				Name: "payments.tasks.grounded", SQL: strayTasksSQL,
+				Sentence: "Every task that carries out an attempt has that attempt, and there is one task for it.",
+			},
+			{
 				Name: "payments.attempts.booked", SQL: unbookedAttemptsSQL,
 				Sentence: "Every attempt stands on the entry that holds its money, and a refund's entry ended as the refund did.",
 			},
@@ -187,6 +191,21 @@ const forgottenAttemptsSQL = `
 	where case when a.state in ('processing', 'unknown') then t.id is null or l.task_id is null
 		else a.answer is null or a.answer_status is null or a.finished_at is null end
 	order by a.org_id, a.id limit 10`
+
+const strayTasksSQL = `
+	select t.org_id, 'tsk:' || t.id,
+		case count(a.id)
+			when 0 then format('it is for pay:%s, and for no attempt', t.subject_id)
+			when 1 then format('it is for pay:%s, and its attempt is one of pay:%s', t.subject_id, min(a.payment_id::text))
+			else format('it is for %s attempts', count(a.id))
+		end,
+		count(*) over ()
+	from task t
+	left join payment_attempt a on a.org_id = t.org_id and a.task_id = t.id
+	where t.kind = 'payments.attempt'
+	group by t.org_id, t.id, t.subject_id
+	having count(a.id) <> 1 or bool_or(a.payment_id <> t.subject_id)
+	order by t.org_id, t.id limit 10`
 
 const unbookedAttemptsSQL = `
 	select a.org_id, 'att:' || a.id,

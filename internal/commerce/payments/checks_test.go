@@ -215,7 +215,7 @@ func TestDamagedPaymentsAreReported(t *testing.T) {
 				select org_id, gen_random_uuid(), payment_id, task_id, kind, state, amount, entry_id, created_at
 				from payment_attempt where kind = 'refund' and state = 'processing'`,
 			},
-			[]string{"payments.books.equal", "payments.attempts.single", "payments.events.complete"},
+			[]string{"payments.books.equal", "payments.attempts.single", "payments.tasks.grounded", "payments.events.complete"},
 		},
 		{
 			"an attempt that nobody carries out",
@@ -227,7 +227,15 @@ func TestDamagedPaymentsAreReported(t *testing.T) {
 		{
 			"an attempt without a task",
 			[]string{fmt.Sprintf(`update payment_attempt set task_id = gen_random_uuid()`+anAttempt, "refund", "processing")},
-			[]string{"payments.attempts.carried"},
+			[]string{"payments.attempts.carried", "payments.tasks.grounded"},
+		},
+		{
+			"a task that carries out another payment's attempt",
+			[]string{
+				`update task set subject_id = (select id from payment where status = 'voided')
+				where id = (select task_id from payment_attempt where kind = 'refund' and state = 'processing')`,
+			},
+			[]string{"payments.tasks.grounded"},
 		},
 		{
 			"an answer that is gone",

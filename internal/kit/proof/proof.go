@@ -97,11 +97,12 @@ func (r Report) Failed() []Result {
 
 // The pool's sessions are set for many small statements; these few large ones want the opposite. Joins by hash only: a hash
 // is made of all the columns that must be equal, whereas a merge on tables that were never analysed may go by the
-// organisation alone, and a nested loop by a size from long ago; either would never end. The settings end with the transaction.
+// organisation alone, and a nested loop by a size from long ago; either would never end. No parallel workers: each would
+// aggregate everything for itself. The settings end with the transaction.
 const setLocalSQL = `select set_config('statement_timeout', '30min', true), set_config('idle_in_transaction_session_timeout', '10min', true),
 	set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),
 	set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('work_mem', '128MB', true),
-	set_config('max_parallel_workers_per_gather', '2', true)`
+	set_config('max_parallel_workers_per_gather', '0', true)`
 
 const snapshotTimeSQL = `select now()`
 
