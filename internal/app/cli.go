@@ -142,6 +142,7 @@ func (c *cli) commands() []*cobra.Command {
 		newSandboxCommand(c),
 		newMigrateCommand(c),
 		newVerifyCommand(c),
+		newWhyCommand(c),
 		newSimulateCommand(c),
 		newKeysCommand(c),
 		newVersionCommand(c),
