@@ -73,7 +73,8 @@ func (l *Ledger) ListAccounts(ctx context.Context, orgID ids.ID, f AccountFilter
 	return list[:limit], paging.Cursor{ID: list[limit-1].ID}, nil
 }
 
-// The balance after the last posting recorded by then: one look-up on each side of the account.
+// The balance after the last posting recorded by then: one look-up on each side of the account. Ordered by the index alone, with all
+// that was recorded at the same time: to order by the version as well, PostgreSQL may sort the account's whole history.
 const balanceAtSQL = `
 	select b.debits_posted, b.credits_posted, b.debits_pending, b.credits_pending
 	from (
@@ -81,12 +82,12 @@ const balanceAtSQL = `
 			p.debit_debits_pending as debits_pending, p.debit_credits_pending as credits_pending
 		from ledger_posting p
 		where p.org_id = $1 and p.debit_account_id = $2 and p.recorded_at <= $3
-		order by p.recorded_at desc, p.debit_version desc limit 1)
+		order by p.recorded_at desc fetch first 1 row with ties)
 		union all
 		(select p.credit_version, p.credit_debits_posted, p.credit_credits_posted, p.credit_debits_pending, p.credit_credits_pending
 		from ledger_posting p
 		where p.org_id = $1 and p.credit_account_id = $2 and p.recorded_at <= $3
-		order by p.recorded_at desc, p.credit_version desc limit 1)
+		order by p.recorded_at desc fetch first 1 row with ties)
 	) as b
 	order by b.version desc limit 1`
 

@@ -67,8 +67,9 @@ func (l *Ledger) addLines(ctx context.Context, orgID ids.ID, list []Recorded) er
 	return nil
 }
 
-// EntryFilter narrows a list of entries; an empty field does not. Account is a code and Subject the id of what the
-// entry is about; of Account, Subject, Reference and State == pending the first one given leads the search.
+// EntryFilter narrows a list of entries; an empty field does not, and all that are given must hold. Account is a code and
+// Subject the id of what the entry is about. The search follows the first given of Reference, Subject, Account and State ==
+// pending.
 type EntryFilter struct {
 	Account      string
 	State        State
@@ -91,38 +92,51 @@ const listPendingEntriesSQL = `
 	order by id desc limit $3`
 
 const listEntriesBySubjectSQL = `
-	select org_id, id, state, code, reference, reversal_of, subject_id, effective_at, recorded_at, expires_at, metadata, false
-	from ledger_entry
-	where org_id = $1 and subject_id = $7 and id < $2 and ($4 = '' or state = $4) and recorded_at >= $5 and recorded_at < $6
-	order by id desc limit $3`
+	select e.org_id, e.id, e.state, e.code, e.reference, e.reversal_of, e.subject_id, e.effective_at, e.recorded_at, e.expires_at, e.metadata, false
+	from ledger_entry e
+	where e.org_id = $1 and e.subject_id = $7 and e.id < $2 and ($4 = '' or e.state = $4) and e.recorded_at >= $5 and e.recorded_at < $6
+		and ($8 = '' or (
+			select count(*) from ledger_posting p
+			where p.org_id = $1 and p.entry_id = e.id
+				and (select a.id from ledger_account a where a.org_id = $1 and a.code = $8) in (p.debit_account_id, p.credit_account_id)) > 0)
+	order by e.id desc limit $3`
 
 const listEntriesByReferenceSQL = `
-	select org_id, id, state, code, reference, reversal_of, subject_id, effective_at, recorded_at, expires_at, metadata, false
-	from ledger_entry
-	where org_id = $1 and reference = $7 and id < $2 and ($4 = '' or state = $4) and recorded_at >= $5 and recorded_at < $6
-	order by id desc limit $3`
+	select e.org_id, e.id, e.state, e.code, e.reference, e.reversal_of, e.subject_id, e.effective_at, e.recorded_at, e.expires_at, e.metadata, false
+	from ledger_entry e
+	where e.org_id = $1 and e.reference = $7 and e.id < $2 and ($4 = '' or e.state = $4) and e.recorded_at >= $5 and e.recorded_at < $6
+		and ($8 = '' or (
+			select count(*) from ledger_posting p
+			where p.org_id = $1 and p.entry_id = e.id
+				and (select a.id from ledger_account a where a.org_id = $1 and a.code = $8) in (p.debit_account_id, p.credit_account_id)) > 0)
+		and ($9::uuid is null or e.subject_id = $9)
+	order by e.id desc limit $3`
 
-// Entries that touch an account, newest first: read from the account's two indexes, backwards from the cursor's time.
+// Entries that touch an account, newest first: read from the account's two indexes, backwards from the cursor. Their order is
+// that of the account's chain, not of the ids, which are only as good as the clocks of the nodes that made them. An entry
+// has up to a hundred postings on an account.
 const listEntriesByAccountSQL = `
-	with account as (
-		select a.id from ledger_account a where a.org_id = $1 and a.code = $7
-	), touched as (
-		select t.entry_id from (
-			(select p.entry_id, p.recorded_at from account a join ledger_posting p on p.org_id = $1 and p.debit_account_id = a.id
-			where p.recorded_at >= $5 and p.recorded_at < $6 and p.entry_id < $2 and p.number = p.origin
-			order by p.recorded_at desc, p.debit_version desc limit $3 * 100)
-			union all
-			(select p.entry_id, p.recorded_at from account a join ledger_posting p on p.org_id = $1 and p.credit_account_id = a.id
-			where p.recorded_at >= $5 and p.recorded_at < $6 and p.entry_id < $2 and p.number = p.origin
-			order by p.recorded_at desc, p.credit_version desc limit $3 * 100)
-		) as t
-		group by t.entry_id
+	with touched as (
+		(select p.entry_id, p.recorded_at
+		from ledger_posting p
+		where p.org_id = $1 and p.debit_account_id = (select a.id from ledger_account a where a.org_id = $1 and a.code = $7)
+			and p.recorded_at >= $5 and p.recorded_at < $6 and p.recorded_at <= $8 and (p.recorded_at < $8 or p.entry_id < $2)
+			and p.number = p.origin
+			and ($4 = '' or (select e.state from ledger_entry e where e.org_id = $1 and e.id = p.entry_id) = $4)
+		order by p.recorded_at desc fetch first ($3 * 100) rows with ties)
+		union
+		(select p.entry_id, p.recorded_at
+		from ledger_posting p
+		where p.org_id = $1 and p.credit_account_id = (select a.id from ledger_account a where a.org_id = $1 and a.code = $7)
+			and p.recorded_at >= $5 and p.recorded_at < $6 and p.recorded_at <= $8 and (p.recorded_at < $8 or p.entry_id < $2)
+			and p.number = p.origin
+			and ($4 = '' or (select e.state from ledger_entry e where e.org_id = $1 and e.id = p.entry_id) = $4)
+		order by p.recorded_at desc fetch first ($3 * 100) rows with ties)
 	)
 	select e.org_id, e.id, e.state, e.code, e.reference, e.reversal_of, e.subject_id, e.effective_at, e.recorded_at, e.expires_at, e.metadata, false
 	from touched t
 	join ledger_entry e on e.org_id = $1 and e.id = t.entry_id
-	where $4 = '' or e.state = $4
-	order by e.id desc limit $3`
+	order by t.recorded_at desc, t.entry_id desc limit $3`
 
 // ListEntries lists entries with their lines, newest first.
 func (l *Ledger) ListEntries(ctx context.Context, orgID ids.ID, f EntryFilter, after paging.Cursor, limit int) ([]Recorded, paging.Cursor, error) {
@@ -137,12 +151,12 @@ func (l *Ledger) ListEntries(ctx context.Context, orgID ids.ID, f EntryFilter, a
 	}
 	statement, args := listEntriesSQL, []any{orgID, before, limit + 1, string(f.State), f.RecordedFrom, f.RecordedTo}
 	switch {
-	case f.Account != "":
-		statement, args = listEntriesByAccountSQL, append(args, f.Account)
-	case !f.SubjectID.IsZero():
-		statement, args = listEntriesBySubjectSQL, append(args, f.SubjectID)
 	case f.Reference != "":
-		statement, args = listEntriesByReferenceSQL, append(args, f.Reference)
+		statement, args = listEntriesByReferenceSQL, append(args, f.Reference, f.Account, optional(f.SubjectID))
+	case !f.SubjectID.IsZero():
+		statement, args = listEntriesBySubjectSQL, append(args, f.SubjectID, f.Account)
+	case f.Account != "":
+		statement, args = listEntriesByAccountSQL, append(args, f.Account, recordedUntil(after, f.RecordedTo))
 	case f.State == StatePending:
 		statement = listPendingEntriesSQL
 	}
@@ -157,11 +171,19 @@ func (l *Ledger) ListEntries(ctx context.Context, orgID ids.ID, f EntryFilter, a
 	var next paging.Cursor
 	if len(stored) > limit {
 		stored = stored[:limit]
-		next.ID = stored[limit-1].ID
+		next.Number, next.ID = stored[limit-1].RecordedAt.UnixMicro(), stored[limit-1].ID
 	}
 	list := make([]Recorded, len(stored))
 	for i := range stored {
 		list[i] = stored[i].recorded()
 	}
 	return list, next, l.addLines(ctx, orgID, list)
+}
+
+// recordedUntil is where an account's entries go on: at the time of the last one of the page before.
+func recordedUntil(after paging.Cursor, end time.Time) time.Time {
+	if after.Number == 0 {
+		return end
+	}
+	return time.UnixMicro(after.Number).UTC()
 }

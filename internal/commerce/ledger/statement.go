@@ -33,9 +33,11 @@ type StatementLine struct {
 	EffectiveAt time.Time // zero: when recorded
 }
 
-// Both sides are read in the order of their index, no more of each than a page, and merged.
+// Both sides are read in the order of their index, no more of each than a page and what was recorded at the same time as
+// its last line, and merged.
 const statementSQL = `
-	select s.entry_id, e.code, s.number, s.phase, s.side, c.code, s.amount, s.d1, s.c1, s.d2, s.c2, s.version, s.recorded_at, s.effective_at
+	select s.entry_id, (select e.code from ledger_entry e where e.org_id = $1 and e.id = s.entry_id), s.number, s.phase, s.side,
+		(select c.code from ledger_account c where c.org_id = $1 and c.id = s.counterpart), s.amount, s.d1, s.c1, s.d2, s.c2, s.version, s.recorded_at, s.effective_at
 	from (
 		(select p.entry_id, p.number, p.phase, 'debit' as side, p.credit_account_id as counterpart, p.amount,
 			p.debit_debits_posted as d1, p.debit_credits_posted as c1, p.debit_debits_pending as d2, p.debit_credits_pending as c2,
@@ -43,7 +45,7 @@ const statementSQL = `
 		from ledger_posting p
 		where p.org_id = $1 and p.debit_account_id = $2 and p.recorded_at >= $3 and p.recorded_at < $4
 			and p.recorded_at >= $5 and (p.recorded_at, p.debit_version) > ($5, $6)
-		order by p.recorded_at, p.debit_version limit $7)
+		order by p.recorded_at fetch first $7 rows with ties)
 		union all
 		(select p.entry_id, p.number, p.phase, 'credit', p.debit_account_id, p.amount,
 			p.credit_debits_posted, p.credit_credits_posted, p.credit_debits_pending, p.credit_credits_pending,
@@ -51,11 +53,9 @@ const statementSQL = `
 		from ledger_posting p
 		where p.org_id = $1 and p.credit_account_id = $2 and p.recorded_at >= $3 and p.recorded_at < $4
 			and p.recorded_at >= $5 and (p.recorded_at, p.credit_version) > ($5, $6)
-		order by p.recorded_at, p.credit_version limit $7)
+		order by p.recorded_at fetch first $7 rows with ties)
 		order by recorded_at, version limit $7
 	) as s
-	join ledger_entry e on e.org_id = $1 and e.id = s.entry_id
-	join ledger_account c on c.org_id = $1 and c.id = s.counterpart
 	order by s.recorded_at, s.version`
 
 // Statement lists an account's postings in their order, oldest first.

@@ -90,7 +90,8 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 // other ways are switched off. Work over whole tables (verify) switches them on again for its transaction.
 const setSessionSQL = `select set_config('statement_timeout', $1, false), set_config('lock_timeout', '10s', false),
 	set_config('idle_in_transaction_session_timeout', '15s', false), set_config('plan_cache_mode', 'force_generic_plan', false),
-	set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
+	set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),
+	set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
 	set_config('jit', 'off', false), set_config('timezone', 'UTC', false)`
 
 // Close waits for the connections in use and closes the pool.
