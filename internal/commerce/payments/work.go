@@ -137,8 +137,10 @@ func (p *Payments) ask(ctx context.Context, provider Provider, w work, interrupt
 		switch {
 		case answer.Result == ResultSucceeded || answer.Result == ResultDeclined:
 			return decideFinal, answer, calls
-		case interrupted && answer.Result != ResultPending:
-			return decideUnknown, answer, calls // whoever was interrupted may have sent it a moment ago
+		case interrupted && answer.Result != ResultPending && (w.attempt.State != AttemptUnknown || w.attempt.Settled):
+			// Whoever was interrupted may have sent it a moment ago. While the time to settle runs, nobody sends: then
+			// there is nothing to wait for anew, and a node that dies again and again delays nothing.
+			return decideUnknown, answer, calls
 		case answer.Result != ResultNotFound || !w.attempt.Settled:
 			return decideWait, answer, calls
 		}
