@@ -89,9 +89,17 @@ func filled(tb testing.TB, payments, transfers int) *postgres.DB {
 		sql string
 		n   int
 	}{
-		{fillAccountsSQL, payments}, {fillPaymentsSQL, payments}, {fillEntriesSQL, payments}, {fillPostingsSQL, payments},
-		{fillTasksSQL, payments}, {fillPaymentEventsSQL, payments}, {fillEntryEventsSQL, payments},
-		{fillTransferAccountsSQL, transfers}, {fillTransferEntriesSQL, transfers}, {fillTransferPostingsSQL, transfers}, {fillTransferEventsSQL, transfers},
+		{fillAccountsSQL, payments},
+		{fillPaymentsSQL, payments},
+		{fillEntriesSQL, payments},
+		{fillPostingsSQL, payments},
+		{fillTasksSQL, payments},
+		{fillPaymentEventsSQL, payments},
+		{fillEntryEventsSQL, payments},
+		{fillTransferAccountsSQL, transfers},
+		{fillTransferEntriesSQL, transfers},
+		{fillTransferPostingsSQL, transfers},
+		{fillTransferEventsSQL, transfers},
 	} {
 		began := time.Now()
 		if _, err := db.Pool().Exec(tb.Context(), statement.sql, statement.n); err != nil {

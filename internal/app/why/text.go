@@ -15,7 +15,7 @@ const clockForm = "15:04:05.000"
 // WriteText tells the story to people. All times are UTC.
 func (s Story) WriteText(out io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s, %s through %s, for %s\n", s.ID, s.Status, money.Format(s.Amount, s.Currency), s.Provider, s.Organisation)
+	fmt.Fprintf(&b, "%s  %s, %s through %s, organisation %s\n", s.ID, s.Status, money.Format(s.Amount, s.Currency), s.Provider, s.Organisation)
 	day := ""
 	for _, m := range s.Timeline {
 		if today := m.At.Format(time.DateOnly); today != day {
