@@ -1,0 +1,4 @@
+// stands in internal/platform/helpers
+
+// Package helpers helps.
+package helpers // want: says nothing

@@ -1,0 +1,58 @@
+-- Rows first to last of a large tenant (organisation 1) and of some small ones (2 to 9): 19 of 20 rows are the large
+-- one's. Every table that grows has them, in this month and the one before. id(n) is a UUIDv7 made at the row's time.
+create or replace function pg_temp.org(n bigint) returns uuid immutable language sql as
+    $$ select ('00000000-0000-0000-0000-' || lpad(case when n % 20 = 0 then 2 + n / 20 % 8 else 1 end::text, 12, '0'))::uuid $$;
+create or replace function pg_temp.at(n bigint) returns timestamptz stable language sql as
+    $$ select now() - (n % 27) * interval '1 day' - interval '1 minute' $$;
+create or replace function pg_temp.id(n bigint, kind int) returns uuid stable language sql as
+    $$ select (lpad(to_hex((extract(epoch from pg_temp.at(n)) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(kind), 3, '0') || '8' || lpad(to_hex(n), 15, '0'))::uuid $$;
+
+insert into organisation (id, name)
+select distinct pg_temp.org(n), 'org-' || right(pg_temp.org(n)::text, 2) from generate_series(:first, :last) n on conflict do nothing;
+insert into api_key (org_id, id, hash, hint, name, live)
+select pg_temp.org(n), pg_temp.id(n, 1), sha256(n::text::bytea), 'abcd', 'key', true from generate_series(:first, :last, 10) n;
+
+insert into ledger_asset (org_id, code, scale)
+select distinct pg_temp.org(n), 'EUR', 2 from generate_series(:first, :last) n on conflict do nothing;
+insert into ledger_account (org_id, id, code, type, asset, scale, recorded_at, created_at)
+select pg_temp.org(n), pg_temp.id(n, 2), 'customers/' || n, 'liability', 'EUR', 2, now(), now() from generate_series(:first, :last) n;
+insert into ledger_entry (org_id, id, state, code, reference, reversal_of, subject_id, posting_count, effective_at, recorded_at, expires_at)
+select pg_temp.org(n), pg_temp.id(n, 3), case when n % 50 = 1 then 'pending' else 'posted' end, 'payment.authorise',
+    case when n % 2 = 0 then 'order-' || n end, case when n % 100 = 7 then pg_temp.id(n, 9) end, case when n % 3 > 0 then pg_temp.id(n, 5) end,
+    1, case when n % 10 = 0 then pg_temp.at(n) end, pg_temp.at(n), case when n % 50 = 1 then now() + (n % 100 - 5) * interval '1 hour' end
+from generate_series(:first, :last) n;
+-- Every other posting touches one of ten hot accounts.
+insert into ledger_posting (org_id, entry_id, number, origin, phase, amount, recorded_at, effective_at,
+    debit_account_id, debit_version, debit_debits_posted, debit_credits_posted, debit_debits_pending, debit_credits_pending,
+    credit_account_id, credit_version, credit_debits_posted, credit_credits_posted, credit_debits_pending, credit_credits_pending)
+select pg_temp.org(n), pg_temp.id(n, 3), 0, 0, case when n % 50 = 1 then 'pending' else 'posted' end, 100, pg_temp.at(n), case when n % 10 = 0 then pg_temp.at(n) end,
+    pg_temp.id(case when n % 2 = 0 then n % 10 + 1 else n end, 2), n, 0, 0, 0, 0, pg_temp.id(n + 10, 2), n, 0, 0, 0, 0
+from generate_series(:first, :last) n;
+
+insert into payment (org_id, id, status, provider, currency, amount, amount_capturable, amount_captured, capture_method, token, reference,
+    charge_id, hold_entry_id, authorisation_expires_at, created_at, updated_at)
+select pg_temp.org(n), pg_temp.id(n, 5), case when n % 100 = 1 then 'processing' when n % 100 < 6 then 'authorised' else 'captured' end, 'sandbox', 'EUR', 100,
+    case when n % 100 between 2 and 5 then 100 else 0 end, case when n % 100 > 5 then 100 else 0 end, 'automatic', 'tok_approved',
+    case when n % 2 = 0 then 'order-' || n end, 'ch_' || n, pg_temp.id(n, 3),
+    case when n % 100 between 2 and 5 then now() + (n % 168 - 2) * interval '1 hour' end, pg_temp.at(n), pg_temp.at(n)
+from generate_series(:first, :last) n;
+insert into payment_attempt (org_id, id, payment_id, task_id, kind, state, amount, entry_id, answer_status, answer, created_at, finished_at)
+select pg_temp.org(n), pg_temp.id(n, 6), pg_temp.id(n, 5), pg_temp.id(n, 7), 'authorise', case when n % 100 = 1 then 'processing' else 'succeeded' end, 100,
+    pg_temp.id(n, 3), case when n % 100 <> 1 then 201 end, case when n % 100 <> 1 then '{}'::json end, pg_temp.at(n), case when n % 100 <> 1 then pg_temp.at(n) end
+from generate_series(:first, :last) n;
+
+insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
+select pg_temp.org(n), pg_temp.id(n, 8), 'payment', pg_temp.id(n, 5), 'payment.created', '{}', pg_temp.at(n) from generate_series(:first, :last) n;
+insert into inbox_record (org_id, source, message_id, type, subject_id, payload_hash, occurred_at)
+select pg_temp.org(n), 'sandbox', 'msg_' || n, 'charge.captured', pg_temp.id(n, 5), sha256(n::text::bytea), pg_temp.at(n) from generate_series(:first, :last) n;
+insert into idempotency_record (org_id, key, period, fingerprint, status, answer, subject_id, created_at)
+select pg_temp.org(n), 'key-' || n, date_trunc('month', pg_temp.at(n))::date, sha256(n::text::bytea), 202, '', pg_temp.id(n, 6), pg_temp.at(n) from generate_series(:first, :last) n;
+
+insert into task (org_id, id, queue, kind, args, subject_type, subject_id, created_at)
+select pg_temp.org(n), pg_temp.id(n, 7), 'payments', 'payments.attempt', '{}', 'payment', pg_temp.id(n, 5), pg_temp.at(n) from generate_series(:first, :last) n;
+insert into task_live (org_id, task_id, queue, due_at, attempt, lease_token, leased_by, leased_at)
+select pg_temp.org(n), pg_temp.id(n, 7), 'payments', now() + (n % 100 - 30) * interval '1 minute', 1,
+    case when n % 2 = 0 then pg_temp.id(n, 7) end, case when n % 2 = 0 then 'a' end, case when n % 2 = 0 then now() end
+from generate_series(:first, :last, 5) n;
+insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome)
+select pg_temp.org(n), pg_temp.id(n, 7), 1, 'a', pg_temp.at(n), pg_temp.at(n), 'succeeded' from generate_series(:first, :last) n;
