@@ -55,7 +55,7 @@ type call[In, Out any] struct {
 func New[In, Out any](cfg Config, metrics *Metrics, run RunFunc[In, Out]) *Lane[In, Out] {
 	return &Lane[In, Out]{
 		cfg: cfg, run: run, metrics: metrics.lane(cfg.Name),
-		queue: make(chan *call[In, Out], cfg.QueueMax),
+		queue:  make(chan *call[In, Out], cfg.QueueMax),
 		closed: make(chan struct{}), drained: make(chan struct{}),
 	}
 }
