@@ -2,10 +2,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // monthsAhead is how many months of partitions exist in advance: a node may be without maintenance for that long.
@@ -44,12 +46,18 @@ func EnsurePartitions(ctx context.Context, conn *pgx.Conn) error {
 			statement := fmt.Sprintf(`create table if not exists %s partition of %s for values from ('%s') to ('%s')`,
 				pgx.Identifier{t.Name + from.Format("_2006_01")}.Sanitize(), pgx.Identifier{t.Name}.Sanitize(),
 				partitionBound(t.Type, from), partitionBound(t.Type, to))
-			if _, err := conn.Exec(ctx, statement); err != nil {
+			if _, err := conn.Exec(ctx, statement); err != nil && !madeByAnother(err) {
 				return fmt.Errorf("make a partition of %s: %w", t.Name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// madeByAnother knows what IF NOT EXISTS does not cover: another node made the table after this one had looked.
+func madeByAnother(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pg.Code == "42P07" || pg.Code == "23505") // duplicate table; unique violation in the catalogue
 }
 
 // partitionBound writes the beginning of a month as a value of the partition key's type.
