@@ -237,7 +237,7 @@ func (s *simulation) close(ctx context.Context, report *Report, cause error) err
 	if s.dir == "" {
 		return errors.Join(errs...)
 	}
-	failed := cause != nil && !errors.Is(cause, context.Canceled)
+	failed := cause != nil && !errors.Is(cause, context.Canceled) && s.cluster != nil // before that there is no log
 	switch {
 	case s.Keep:
 		report.Kept = s.dir
