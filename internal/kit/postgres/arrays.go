@@ -33,33 +33,48 @@ type arrayCodec struct{ pgtype.Codec }
 // PlanEncode implements pgtype.Codec.
 func (c arrayCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value any) pgtype.EncodePlan {
 	if format == pgtype.BinaryFormatCode {
+		if plan := planArray(oid, value); plan != nil {
+			return plan
+		}
+	}
+	return c.Codec.PlanEncode(m, oid, format, value)
+}
+
+// planArray is nil for what is not usually written as an array of that type.
+func planArray(oid uint32, value any) pgtype.EncodePlan {
+	switch oid {
+	case pgtype.UUIDArrayOID:
 		switch value.(type) {
 		case []ids.ID:
 			return encodeIDs{}
 		case []*ids.ID:
 			return encodeOptionalIDs{}
-		case []int64:
+		}
+	case pgtype.Int8ArrayOID:
+		if _, ok := value.([]int64); ok {
 			return encodeInt64s{}
+		}
+	case pgtype.TextArrayOID:
+		switch value.(type) {
 		case []string:
-			if oid == pgtype.TextArrayOID {
-				return encodeStrings{}
-			}
+			return encodeStrings{}
 		case []*string:
-			if oid == pgtype.TextArrayOID {
-				return encodeOptionalStrings{}
-			}
-		case [][]byte:
-			switch oid {
-			case pgtype.ByteaArrayOID:
-				return encodeBytes{element: pgtype.ByteaOID}
-			case pgtype.JSONArrayOID:
-				return encodeBytes{element: pgtype.JSONOID}
-			}
-		case []*time.Time:
+			return encodeOptionalStrings{}
+		}
+	case pgtype.ByteaArrayOID:
+		if _, ok := value.([][]byte); ok {
+			return encodeBytes{element: pgtype.ByteaOID}
+		}
+	case pgtype.JSONArrayOID:
+		if _, ok := value.([][]byte); ok {
+			return encodeBytes{element: pgtype.JSONOID}
+		}
+	case pgtype.TimestamptzArrayOID:
+		if _, ok := value.([]*time.Time); ok {
 			return encodeOptionalTimes{}
 		}
 	}
-	return c.Codec.PlanEncode(m, oid, format, value)
+	return nil
 }
 
 // arrayHeader begins an array of one dimension in PostgreSQL's binary form.
