@@ -108,10 +108,10 @@ func drawn[T any](values *rapid.Generator[T]) func(r *rapid.T) any {
 // What an array is not usually made of is left to pgx, and refused by it where it does not fit.
 func TestOddArraysAreLeftToPgx(t *testing.T) {
 	s := newScribes(t)
-	now := time.Now()
+	now, id, text := time.Now(), ids.ID{1}, "x"
 	for name, value := range map[string]any{
-		"ids": []ids.ID{{1}}, "optional ids": []*ids.ID{nil}, "uuids": [][16]byte{{2}}, "strings": []string{"018f0000-0000-7000-8000-000000000001"},
-		"numbers as text": []string{"42"}, "dates as text": []string{"2026-01-01T00:00:00Z"}, "optional strings": []*string{nil},
+		"ids": []ids.ID{{1}}, "optional ids": []*ids.ID{&id}, "uuids": [][16]byte{{2}}, "strings": []string{"018f0000-0000-7000-8000-000000000001"},
+		"numbers as text": []string{"42"}, "dates as text": []string{"2026-01-01T00:00:00Z"}, "optional strings": []*string{&text},
 		"int64s": []int64{3}, "int32s": []int32{4}, "ints": []int{5}, "bytes": [][]byte{[]byte("{}")}, "times": []time.Time{now}, "optional times": []*time.Time{&now},
 	} {
 		for _, sqlType := range []string{"uuid[]", "int8[]", "int4[]", "text[]", "varchar[]", "bytea[]", "json[]", "jsonb[]", "timestamptz[]", "timestamp[]"} {
