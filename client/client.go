@@ -1,6 +1,6 @@
 // Package client talks to Kontor's API. Everything but this file is generated from api/openapi.yaml.
 //
-//	kontor, err := client.New("http://127.0.0.1:8480", os.Getenv("KONTOR_API_KEY"))
+//	kontor, err := client.New("http://127.0.0.1:8080", os.Getenv("KONTOR_API_KEY"))
 //	answer, err := kontor.CreatePaymentWithResponse(ctx,
 //		&client.CreatePaymentParams{IdempotencyKey: "order-42"},
 //		client.PaymentRequest{Amount: 1000, Currency: "EUR", PaymentMethod: "tok_approved"})

@@ -81,7 +81,7 @@ func TestALostAnswerIsFoundOut(t *testing.T) {
 	n := h.start("one")
 	r := approved(800)
 	r.PaymentMethod = "tok_timeout_after_charge"
-	unknown := h.want(n.pay("lost", r, "wait=2"), 202, "")
+	unknown := h.want(n.pay("lost", r, "respond-async"), 202, "")
 	id := decode[client.Payment](h, unknown).ID
 	last := h.want(n.pay("lost", r), 201, "")
 	if got := decode[client.Payment](h, last); got.ID != id || got.Status != client.PaymentStatusCaptured {

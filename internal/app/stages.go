@@ -97,6 +97,7 @@ func (a *App) traced(handler http.Handler) http.Handler {
 
 const (
 	partitionsEvery  = 6 * time.Hour
+	expireEvery      = time.Second
 	idempotencyKept  = 31 * 24 * time.Hour // 30 days are promised
 	idempotencyTable = "idempotency_record"
 )

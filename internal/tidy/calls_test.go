@@ -48,8 +48,10 @@ func bans() []ban {
 			},
 		},
 		{
-			functions: []string{"github.com/jackc/pgx/.Begin", "github.com/jackc/pgx/.BeginTx", "github.com/jackc/pgx/.BeginFunc",
-				"github.com/jackc/pgx/.BeginTxFunc", "github.com/jackc/pgx/.Commit", "database/sql.Begin", "database/sql.BeginTx", "database/sql.Commit"},
+			functions: []string{
+				"github.com/jackc/pgx/.Begin", "github.com/jackc/pgx/.BeginTx", "github.com/jackc/pgx/.BeginFunc",
+				"github.com/jackc/pgx/.BeginTxFunc", "github.com/jackc/pgx/.Commit", "database/sql.Begin", "database/sql.BeginTx", "database/sql.Commit",
+			},
 			home: []string{"internal/kit/postgres"}, instead: "transactions are opened by kit/postgres",
 		},
 		{

@@ -230,7 +230,9 @@ func TestHotStatementsProbeIndexes(t *testing.T) {
 	t.Parallel()
 	l, all := newLaboratory(t), hot(allStatements(t))
 	for _, c := range conditions() {
+		began := time.Now()
 		c.change(l)
+		t.Log(c.name, time.Since(began))
 		for _, f := range l.walks(all, c) {
 			t.Error(f)
 		}

@@ -19,8 +19,10 @@ func strangers() []stranger {
 		{regexp.MustCompile(`(?i)\b(clau` + `de|anthro` + `pic|open` + `ai|chat` + `gpt|co` + `pilot)\b`), "as Clau" + "de says", "included"},
 		{regexp.MustCompile(`(?i)\b(ll` + `ms?|language ` + `models?|neural ` + `networks?)\b`), "an LL" + "M wrote it", "an LLC"},
 		{regexp.MustCompile(`(?i)(^|[^-\w])(a coding |ai |sub-?)?agen` + `ts?\b`), "the agen" + "t decides", "the User-Agen" + "t header"},
-		{regexp.MustCompile(`(?i)\b(this|our|another|next|previous|earlier|later|last|future|work(ing)?|parallel) sess` + `ions?\b`),
-			"left for a later sess" + "ion", "the pool's sess" + "ions"},
+		{
+			regexp.MustCompile(`(?i)\b(this|our|another|next|previous|earlier|later|last|future|work(ing)?|parallel) sess` + `ions?\b`),
+			"left for a later sess" + "ion", "the pool's sess" + "ions",
+		},
 		{regexp.MustCompile(`(?i)\b(field[- ]no` + `tes|DESI` + `GN\.md|work` + `place|engin` + `eer [A-Z]\b|the le` + `ad decides)`), "see the field-no" + "tes", "a field, noted"},
 		{unfinished, "// TO" + "DO: later", "to do"},
 	}

@@ -47,3 +47,9 @@ func (l *Ledger) Expire(ctx context.Context) (int, error) {
 		}
 	}
 }
+
+// Sweep is Expire as a node's sweeps are called.
+func (l *Ledger) Sweep(ctx context.Context) error {
+	_, err := l.Expire(ctx)
+	return err
+}

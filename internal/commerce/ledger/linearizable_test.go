@@ -109,7 +109,7 @@ func (b *bench) teller() *teller {
 	go func() { ended <- t.lane.Run(ctx) }()
 	b.Cleanup(func() {
 		cancel()
-		<-ended
+		_ = <-ended
 	})
 	return t
 }

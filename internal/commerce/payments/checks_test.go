@@ -30,11 +30,11 @@ func everyEnd(t *testing.T) *world {
 		"tok_timeout_after_charge", "tok_error_before_charge", "tok_rate_limited_once",
 	}
 	for _, token := range tokens {
-		creations.Go(func() { w.create(token, 1000, payments.CaptureAutomatic) })
+		creations.Go(func() { w.create(token, payments.CaptureAutomatic) })
 	}
 	creations.Wait()
 	manual := func() string {
-		_, p := w.create("tok_approved", 1000, payments.CaptureManual)
+		_, p := w.create("tok_approved", payments.CaptureManual)
 		return p.ID
 	}
 	manual() // stays authorised

@@ -120,11 +120,11 @@ type shown struct {
 	} `json:"latest_attempt"`
 }
 
-func (w *world) create(token string, amount int64, capture string) (int, shown) {
+func (w *world) create(token, capture string) (int, shown) {
 	w.t.Helper()
 	return w.begin(func(ctx context.Context, tx postgres.Tx) ([]payments.Begun, error) {
 		return w.first.payments.Create(ctx, tx, []payments.Create{{
-			OrgID: w.org, Provider: "sandbox", Currency: "EUR", Amount: amount, CaptureMethod: capture, PaymentMethod: token,
+			OrgID: w.org, Provider: "sandbox", Currency: "EUR", Amount: 1000, CaptureMethod: capture, PaymentMethod: token,
 		}})
 	})
 }

@@ -1,7 +1,7 @@
 // Package payments takes payments through a provider, once.
 //
 // It owns the tables payment and payment_attempt, the task kind payments.attempt, and publishes the events payment.created,
-// .authorised, .captured, .refunded, .voided, .declined, .expired, .unknown, .capture_requested, .refund_requested, .void_requested,
+// .pending, .authorised, .captured, .refunded, .voided, .declined, .expired, .unknown, .capture_unknown, .refund_unknown, .void_unknown, .capture_requested, .refund_requested, .void_requested,
 // .capture_declined, .refund_declined and .void_declined, each with the payment as its payload.
 //
 // A payment goes through attempts, one at a time: an attempt is one request to the provider, however often it has to be sent. It is

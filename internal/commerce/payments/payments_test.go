@@ -35,7 +35,7 @@ func TestTheOutcomesOfACreation(t *testing.T) {
 			t.Parallel()
 			w := *w
 			w.t = t
-			code, p := w.create(c.token, 1000, payments.CaptureAutomatic)
+			code, p := w.create(c.token, payments.CaptureAutomatic)
 			if code != 201 || p.Status != c.status || (p.AmountCaptured == 1000) != c.charged {
 				t.Fatalf("%d %+v", code, p)
 			}
@@ -54,7 +54,7 @@ func TestTheOutcomesOfACreation(t *testing.T) {
 func TestCapturesRefundsAndTheBooks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldConfig{})
-	code, p := w.create("tok_approved", 1000, payments.CaptureManual)
+	code, p := w.create("tok_approved", payments.CaptureManual)
 	if code != 201 || p.Status != "authorised" || p.AmountCapturable != 1000 {
 		t.Fatalf("%d %+v", code, p)
 	}
@@ -90,9 +90,9 @@ func TestCapturesRefundsAndTheBooks(t *testing.T) {
 func TestChangesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldConfig{})
-	_, authorised := w.create("tok_approved", 1000, payments.CaptureManual)
-	_, captured := w.create("tok_approved", 1000, payments.CaptureAutomatic)
-	_, declined := w.create("tok_declined", 1000, payments.CaptureAutomatic)
+	_, authorised := w.create("tok_approved", payments.CaptureManual)
+	_, captured := w.create("tok_approved", payments.CaptureAutomatic)
+	_, declined := w.create("tok_declined", payments.CaptureAutomatic)
 	for _, c := range []struct {
 		kind   payments.Kind
 		id     string
@@ -125,7 +125,7 @@ func TestChangesThatAreRefused(t *testing.T) {
 func TestOneAttemptAtATime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldConfig{})
-	_, p := w.create("tok_approved", 1000, payments.CaptureAutomatic)
+	_, p := w.create("tok_approved", payments.CaptureAutomatic)
 	id, _ := ids.Parse(payments.PaymentPrefix, p.ID)
 	refund := payments.Change{OrgID: w.org, PaymentID: id, Kind: payments.KindRefund, Amount: 600}
 	var begun []payments.Begun

@@ -11,7 +11,7 @@ import (
 
 // Provider is a payment provider as Kontor needs it. Each call is one send over the wire: adapters never
 // repeat a call of their own, because a repeat that nobody recorded is how customers are charged twice.
-// Implementations must be safe for concurrent use and pass the conformance suite in providertest.
+// Implementations must be safe for concurrent use.
 type Provider interface {
 	// Name is the provider's name in accounts, events and configuration, such as "sandbox".
 	Name() string

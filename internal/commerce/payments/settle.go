@@ -34,7 +34,6 @@ var errLeaseLost = fault.New(fault.Conflict, "lease_lost", "Another node has tak
 type settled struct {
 	outcome
 	work
-	finish  tasks.Completion
 	trigger Trigger
 	event   string
 	moved   bool // the payment or the attempt changed

@@ -163,7 +163,7 @@ func (p *Payments) ask(ctx context.Context, provider Provider, w work, interrupt
 func (p *Payments) send(ctx context.Context, provider Provider, w work, calls *[]call) ProviderAnswer {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ProviderTimeout)
 	defer cancel()
-	started := time.Now()
+	started := time.Now() //nolint:forbidigo // a stopwatch
 	answer := provider.Send(ctx, ProviderRequest{
 		Kind: w.attempt.Kind, Reference: ids.Format(AttemptPrefix, w.attempt.ID), OrgID: w.payment.OrgID,
 		PaymentID: ids.Format(PaymentPrefix, w.payment.ID), ChargeID: w.payment.ChargeID, Amount: w.attempt.Amount,
@@ -176,7 +176,7 @@ func (p *Payments) send(ctx context.Context, provider Provider, w work, calls *[
 func (p *Payments) lookUp(ctx context.Context, provider Provider, w work, calls *[]call) ProviderAnswer {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ProviderTimeout)
 	defer cancel()
-	started := time.Now()
+	started := time.Now() //nolint:forbidigo // a stopwatch
 	answer := provider.LookUp(ctx, ids.Format(AttemptPrefix, w.attempt.ID))
 	*calls = append(*calls, record("look_up", answer, time.Since(started)))
 	return p.checked(ctx, w, answer)

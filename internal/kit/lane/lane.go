@@ -63,7 +63,7 @@ func New[In, Out any](cfg Config, metrics *Metrics, run RunFunc[In, Out]) *Lane[
 // Do hands in one command and waits for its outcome. When ctx ends first, the caller stops waiting, but a command
 // that a batch has taken still takes effect: repeat it under the same idempotency key to learn its outcome.
 func (l *Lane[In, Out]) Do(ctx context.Context, in In) (Out, error) {
-	c := &call[In, Out]{ctx: ctx, in: in, since: time.Now(), done: make(chan struct{})}
+	c := &call[In, Out]{ctx: ctx, in: in, since: time.Now(), done: make(chan struct{})} //nolint:forbidigo // a stopwatch
 	var none Out
 	select {
 	case <-l.closed:
@@ -149,7 +149,7 @@ func (l *Lane[In, Out]) execute(ctx context.Context, batch []*call[In, Out]) {
 	if len(batch) == 0 {
 		return
 	}
-	started := time.Now()
+	started := time.Now() //nolint:forbidigo // a stopwatch
 	for _, c := range batch {
 		l.metrics.wait.Observe(started.Sub(c.since).Seconds())
 	}

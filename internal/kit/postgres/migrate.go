@@ -24,7 +24,7 @@ type MigrationStatus struct {
 // Migrate brings the schema up to date and makes the partitions of the coming months. Several nodes may call it at
 // once: they take turns.
 func Migrate(ctx context.Context, url string) error {
-	err := withProvider(ctx, url, func(p *goose.Provider) error {
+	err := withProvider(url, func(p *goose.Provider) error {
 		_, err := p.Up(ctx)
 		return err
 	})
@@ -41,7 +41,7 @@ func Migrate(ctx context.Context, url string) error {
 
 // MigrateDown takes back the last step.
 func MigrateDown(ctx context.Context, url string) error {
-	return withProvider(ctx, url, func(p *goose.Provider) error {
+	return withProvider(url, func(p *goose.Provider) error {
 		_, err := p.Down(ctx)
 		return err
 	})
@@ -50,7 +50,7 @@ func MigrateDown(ctx context.Context, url string) error {
 // MigrationStatuses lists all steps, oldest first.
 func MigrationStatuses(ctx context.Context, url string) ([]MigrationStatus, error) {
 	var out []MigrationStatus
-	err := withProvider(ctx, url, func(p *goose.Provider) error {
+	err := withProvider(url, func(p *goose.Provider) error {
 		all, err := p.Status(ctx)
 		for _, s := range all {
 			out = append(out, MigrationStatus{Version: s.Source.Version, Name: s.Source.Path, AppliedAt: s.AppliedAt})
@@ -60,7 +60,7 @@ func MigrationStatuses(ctx context.Context, url string) ([]MigrationStatus, erro
 	return out, err
 }
 
-func withProvider(ctx context.Context, url string, use func(*goose.Provider) error) error {
+func withProvider(url string, use func(*goose.Provider) error) error {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		return fmt.Errorf("read the database URL: %w", withoutURL(err))

@@ -1,5 +1,7 @@
 -- Rows first to last of a large tenant (organisation 1) and of some small ones (2 to 9): 19 of 20 rows are the large
 -- one's. Every table that grows has them, in this month and the one before. id(n) is a UUIDv7 made at the row's time.
+set session_replication_role = replica; -- foreign keys hold by construction
+
 create or replace function pg_temp.org(n bigint) returns uuid immutable language sql as
     $$ select ('00000000-0000-0000-0000-' || lpad(case when n % 20 = 0 then 2 + n / 20 % 8 else 1 end::text, 12, '0'))::uuid $$;
 create or replace function pg_temp.at(n bigint) returns timestamptz stable language sql as

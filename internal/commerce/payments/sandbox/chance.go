@@ -115,9 +115,12 @@ func (f *Faults) pick(at float64) faultKind {
 		fault faultKind
 	}{
 		{f.RateLimited, rateLimited},
-		{f.ErrorBefore, errorBefore}, {f.ErrorAfter, errorAfter},
-		{f.ResetBefore, resetBefore}, {f.ResetAfter, resetAfter},
-		{f.HangBefore, hangBefore}, {f.HangAfter, hangAfter},
+		{f.ErrorBefore, errorBefore},
+		{f.ErrorAfter, errorAfter},
+		{f.ResetBefore, resetBefore},
+		{f.ResetAfter, resetAfter},
+		{f.HangBefore, hangBefore},
+		{f.HangAfter, hangAfter},
 	} {
 		if at < kind.share {
 			return kind.fault

@@ -255,7 +255,7 @@ func TestAdapterReadsWebhooks(t *testing.T) {
 		body   []byte
 	}
 	deliveries := make(chan delivery, 1)
-	target := handle(t, func(w http.ResponseWriter, r *http.Request) {
+	target := handle(t, func(_ http.ResponseWriter, r *http.Request) {
 		deliveries <- delivery{r.Header.Clone(), readAll(t, r.Body)}
 	})
 	b := open(t, sandbox.ServerConfig{WebhookURL: target, WebhookSecret: secret})
