@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -95,10 +96,10 @@ const balanceAtSQL = `
 // effective by then come on. All others are effective when recorded.
 const effectiveShiftSQL = `
 	select
-		coalesce(sum(s.sign) filter (where s.side = 'debit' and s.phase in ('posted', 'settled')), 0)::bigint,
-		coalesce(sum(s.sign) filter (where s.side = 'credit' and s.phase in ('posted', 'settled')), 0)::bigint,
-		coalesce(sum(case s.phase when 'pending' then s.sign when 'posted' then 0 else -s.sign end) filter (where s.side = 'debit'), 0)::bigint,
-		coalesce(sum(case s.phase when 'pending' then s.sign when 'posted' then 0 else -s.sign end) filter (where s.side = 'credit'), 0)::bigint
+		coalesce(sum(s.sign) filter (where s.side = 'debit' and s.phase in ('posted', 'settled')), 0)::text,
+		coalesce(sum(s.sign) filter (where s.side = 'credit' and s.phase in ('posted', 'settled')), 0)::text,
+		coalesce(sum(case s.phase when 'pending' then s.sign when 'posted' then 0 else -s.sign end) filter (where s.side = 'debit'), 0)::text,
+		coalesce(sum(case s.phase when 'pending' then s.sign when 'posted' then 0 else -s.sign end) filter (where s.side = 'credit'), 0)::text
 	from (
 		select 'debit' as side, p.phase, case when p.recorded_at <= $3 then -p.amount else p.amount end as sign
 		from ledger_posting p
@@ -123,7 +124,8 @@ const (
 // BalanceAt tells an account's balance as it stood at a moment: by what was recorded until then, or by what took effect until then
 // as far as is known today.
 func (l *Ledger) BalanceAt(ctx context.Context, orgID, accountID ids.ID, at time.Time, basis Basis) (Balance, error) {
-	var b, shift Balance
+	var b Balance
+	shift := [4]string{"0", "0", "0", "0"}
 	batch := &pgx.Batch{}
 	batch.Queue(balanceAtSQL, orgID, accountID, at).QueryRow(func(row pgx.Row) error {
 		err := row.Scan(&b.DebitsPosted, &b.CreditsPosted, &b.DebitsPending, &b.CreditsPending)
@@ -134,14 +136,23 @@ func (l *Ledger) BalanceAt(ctx context.Context, orgID, accountID ids.ID, at time
 	})
 	if basis == BasisEffective {
 		batch.Queue(effectiveShiftSQL, orgID, accountID, at).QueryRow(func(row pgx.Row) error {
-			return row.Scan(&shift.DebitsPosted, &shift.CreditsPosted, &shift.DebitsPending, &shift.CreditsPending)
+			return row.Scan(&shift[0], &shift[1], &shift[2], &shift[3])
 		})
 	}
 	if err := l.db.Pool().SendBatch(ctx, batch).Close(); err != nil {
 		return Balance{}, fmt.Errorf("read a past balance: %w", err)
 	}
 	return Balance{
-		DebitsPosted: b.DebitsPosted + shift.DebitsPosted, CreditsPosted: b.CreditsPosted + shift.CreditsPosted,
-		DebitsPending: b.DebitsPending + shift.DebitsPending, CreditsPending: b.CreditsPending + shift.CreditsPending,
+		DebitsPosted: shifted(b.DebitsPosted, shift[0]), CreditsPosted: shifted(b.CreditsPosted, shift[1]),
+		DebitsPending: shifted(b.DebitsPending, shift[2]), CreditsPending: shifted(b.CreditsPending, shift[3]),
 	}, nil
+}
+
+// shifted adds a sum that may itself be out of range; what it comes to is not.
+func shifted(total int64, by string) int64 {
+	sum, ok := new(big.Int).SetString(by, 10)
+	if !ok {
+		return total // PostgreSQL wrote it: it is a number
+	}
+	return sum.Add(sum, big.NewInt(total)).Int64()
 }
