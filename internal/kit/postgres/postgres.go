@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/exaring/otelpgx"
@@ -177,7 +178,7 @@ func retryable(err error) string {
 func lost(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		// 08 connection, 57P0x shutdown or crash, 53300 too many connections, 25P03 idle transaction ended by the server.
-		return pg.Code[:2] == "08" || pg.Code == "57P01" || pg.Code == "57P02" || pg.Code == "57P03" || pg.Code == "53300" || pg.Code == "25P03"
+		return strings.HasPrefix(pg.Code, "08") || pg.Code == "57P01" || pg.Code == "57P02" || pg.Code == "57P03" || pg.Code == "53300" || pg.Code == "25P03"
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
@@ -208,7 +209,7 @@ func translate(err error) error {
 
 // Constraint is the name of the constraint that err says was violated, or the empty string.
 func Constraint(err error) string {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code[:2] == "23" {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(pg.Code, "23") {
 		return pg.ConstraintName
 	}
 	return ""
