@@ -82,7 +82,9 @@ func TestWebhooksComeTwice(t *testing.T) {
 	go func() { delivered <- h.provider.Run(deliver) }()
 	t.Cleanup(func() {
 		cancel()
-		<-delivered
+		if err := <-delivered; err != nil {
+			t.Error(err)
+		}
 	})
 	nodes := []*node{h.start("a"), h.start("b")}
 	p.mu.Lock()

@@ -116,13 +116,12 @@ func TestBookScriptsMeetEveryCode(t *testing.T) {
 
 // script is a book without a database.
 type script struct {
-	t       *testing.T
-	book    *book
-	org     ids.ID
-	start   time.Time
-	source  *ids.Source
-	names   map[string]ids.ID
-	written map[ids.ID]*targetState
+	t      *testing.T
+	book   *book
+	org    ids.ID
+	start  time.Time
+	source *ids.Source
+	names  map[string]ids.ID
 }
 
 func newScript(t *testing.T) *script {

@@ -109,7 +109,9 @@ func (b *bench) teller() *teller {
 	go func() { ended <- t.lane.Run(ctx) }()
 	b.Cleanup(func() {
 		cancel()
-		_ = <-ended
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
 	})
 	return t
 }
