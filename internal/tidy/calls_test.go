@@ -24,6 +24,7 @@ func bans() []ban {
 			instead: "the time comes from kit/clock",
 			excused: exceptions{
 				"internal/kit/lane/lane.go":             "measures how long a batch took, for the metrics",
+				"internal/kit/egress/do.go":             "measures how long a request took, for the history",
 				"internal/kit/pgserver/pgserver.go":     "measures how long a start took, for the log",
 				"internal/kit/postgrestest/template.go": "names the template after the month whose partitions it has",
 				"internal/platform/tasks/lease.go":      "a lease is trusted by the monotonic clock, which nobody sets",

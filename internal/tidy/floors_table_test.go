@@ -30,6 +30,7 @@ func houseTable() []storey {
 			{"kit/paging", "kit/ids"},
 			{"kit/lane", "kit/fault"},
 			{"kit/telemetry", ""},
+			{"kit/egress", ""},
 			{"kit/progress", "kit/clock"},
 			{"kit/pgserver", ""},
 			{"kit/postgres", "migrations kit/fault kit/ids"},

@@ -1,0 +1,95 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+)
+
+// Failure names why there is no answer, or not a whole one.
+type Failure string
+
+// The failures. Whether the request may have left is told by Response.Sent.
+const (
+	FailureRequest     Failure = "request_invalid"    // it cannot be written as HTTP
+	FailureForbidden   Failure = "address_forbidden"  // the policy refused the address
+	FailureResolve     Failure = "name_not_resolved"  // no address for the name
+	FailureConnect     Failure = "connect_failed"     // nobody answers there
+	FailureTLS         Failure = "tls_failed"         // no trust, or no common language
+	FailureTimeout     Failure = "timed_out"          // at any stage
+	FailureInterrupted Failure = "interrupted"        // the caller's context was cancelled
+	FailureBroken      Failure = "connection_broken"  // closed or reset before the answer was whole
+	FailureMalformed   Failure = "response_malformed" // the answer is not HTTP, or its header is too long
+)
+
+// name finds the failure in what the transport says.
+func (p *passage) name(ctx context.Context, err error) Failure {
+	if errors.Is(err, errNotRepeated) {
+		return FailureBroken
+	}
+	if failure := nameCommon(ctx, err); failure != "" {
+		return failure
+	}
+	if _, ok := errors.AsType[*ForbiddenError](err); ok {
+		return FailureForbidden
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return FailureConnect
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case isTLS(err), p.tls && p.conn == nil:
+		return FailureTLS
+	case p.conn == nil:
+		return FailureRequest
+	case p.answered && !isCut(err):
+		return FailureMalformed
+	default:
+		return FailureBroken
+	}
+}
+
+// nameBroken finds the failure of reading a body.
+func nameBroken(ctx context.Context, err error) Failure {
+	if failure := nameCommon(ctx, err); failure != "" {
+		return failure
+	}
+	return FailureBroken
+}
+
+// nameCommon knows what may happen at any stage.
+func nameCommon(ctx context.Context, err error) Failure {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return FailureInterrupted
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok && ctx.Err() == nil {
+		return FailureResolve
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return FailureTimeout
+	}
+	return ""
+}
+
+func isTLS(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[tls.AlertError](err)
+	return ok
+}
+
+// isCut tells whether the connection ended rather than said something odd.
+func isCut(err error) bool {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return true
+	}
+	_, ok := errors.AsType[*net.OpError](err)
+	return ok
+}
