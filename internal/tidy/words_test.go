@@ -62,7 +62,7 @@ func texts(t *testing.T, look func(name, text string)) {
 			}
 			return nil
 		}
-		if !entry.Type().IsRegular() || strings.HasSuffix(name, ".sum") || strings.HasSuffix(name, ".test") || strings.HasSuffix(name, ".prof") {
+		if !entry.Type().IsRegular() || name == ".git" || strings.HasSuffix(name, ".sum") || strings.HasSuffix(name, ".test") || strings.HasSuffix(name, ".prof") {
 			return nil
 		}
 		raw, err := os.ReadFile(path)
