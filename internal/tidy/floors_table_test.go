@@ -42,6 +42,7 @@ func houseTable() []storey {
 			{"platform/access", "kit/clock kit/fault kit/ids kit/postgres"},
 			{"platform/events", "kit/ids kit/paging kit/postgres kit/proof"},
 			{"platform/tasks", "kit/clock kit/ids kit/lane kit/postgres kit/proof"},
+			{"platform/destinations", "kit/clock kit/egress kit/fault kit/ids kit/postgres platform/events"},
 			{"platform/command", "kit/fault kit/ids kit/lane kit/postgres kit/proof"},
 		}},
 		{"commerce", "order to cash", []room{

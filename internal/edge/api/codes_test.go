@@ -14,7 +14,10 @@ import (
 )
 
 // notForCallers are codes of faults that no request over HTTP can cause: those of the command line and of workers.
-var notForCallers = []string{"organisation_malformed", "key_name_malformed", "key_expiry_passed", "key_not_found", "lease_lost"}
+var notForCallers = []string{
+	"organisation_malformed", "key_name_malformed", "key_expiry_passed", "key_not_found", "lease_lost",
+	"destination_not_found", "destination_exists", "destination_changed", "destination_in_use", "destination_invalid", "request_unsendable",
+}
 
 // faultCodes reads the codes of all faults out of the source of the packages that the API stands on.
 func faultCodes(t *testing.T) map[string]string {

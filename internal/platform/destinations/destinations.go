@@ -1,0 +1,56 @@
+// Package destinations is the other side: the APIs of third parties that tasks call, one destination for each account
+// there. It knows their address and credentials, sends requests to them, says what became of each, and holds back what
+// should not be sent now.
+//
+// It owns the tables destination (what people set) and destination_state (what is learned at run time: pauses, the breaker,
+// the learned limit), and publishes destination.paused and destination.resumed.
+package destinations
+
+import (
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/kontorhq/kontor/internal/kit/clock"
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/events"
+)
+
+// Config is what Destinations needs.
+type Config struct {
+	DB       *postgres.DB
+	IDs      *ids.Source
+	Clock    clock.Clock
+	Events   *events.Events
+	Registry prometheus.Registerer
+	Log      *slog.Logger
+	Tracers  trace.TracerProvider // nil: no spans
+	Secrets  SecretSources
+	// UserAgent is sent where the request has none; empty means "Kontor".
+	UserAgent string
+}
+
+// Destinations keeps destinations and sends to them. Safe for concurrent use.
+type Destinations struct {
+	Config
+	secrets *secrets
+	metrics *metrics
+	tracer  trace.Tracer
+}
+
+// New makes Destinations; it starts nothing.
+func New(cfg Config) *Destinations {
+	if cfg.Tracers == nil {
+		cfg.Tracers = noop.NewTracerProvider()
+	}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = "Kontor"
+	}
+	return &Destinations{
+		Config: cfg, secrets: newSecrets(cfg.Secrets), metrics: newMetrics(cfg.Registry),
+		tracer: cfg.Tracers.Tracer("github.com/kontorhq/kontor/internal/platform/destinations"),
+	}
+}
