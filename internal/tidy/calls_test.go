@@ -27,6 +27,7 @@ func bans() []ban {
 				"internal/kit/egress/do.go":             "measures how long a request took, for the history",
 				"internal/kit/pgserver/pgserver.go":     "measures how long a start took, for the log",
 				"internal/kit/postgrestest/template.go": "names the template after the month whose partitions it has",
+				"internal/platform/limits/limits.go":    "leases and periods are measured by the monotonic clock, which nobody sets",
 				"internal/platform/tasks/lease.go":      "a lease is trusted by the monotonic clock, which nobody sets",
 				"internal/platform/tasks/claim.go":      "measures how long ago the queue was measured",
 				"internal/commerce/payments/work.go":    "measures how long a provider took to answer, for the attempt's history",

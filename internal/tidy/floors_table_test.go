@@ -41,6 +41,7 @@ func houseTable() []storey {
 		{"platform", "what any backend needs", []room{
 			{"platform/access", "kit/clock kit/fault kit/ids kit/postgres"},
 			{"platform/events", "kit/ids kit/paging kit/postgres kit/proof"},
+			{"platform/limits", "kit/ids kit/postgres"},
 			{"platform/tasks", "kit/clock kit/ids kit/lane kit/postgres kit/proof"},
 			{"platform/destinations", "kit/clock kit/egress kit/fault kit/ids kit/postgres platform/events"},
 			{"platform/command", "kit/fault kit/ids kit/lane kit/postgres kit/proof"},

@@ -58,3 +58,11 @@ select pg_temp.org(n), pg_temp.id(n, 7), 'payments', now() + (n % 100 - 30) * in
 from generate_series(:first, :last, 5) n;
 insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome)
 select pg_temp.org(n), pg_temp.id(n, 7), 1, 'a', pg_temp.at(n), pg_temp.at(n), 'succeeded' from generate_series(:first, :last) n;
+
+insert into limit_key (org_id, name, version, periods, limits, quiet_at)
+select pg_temp.org(n), 'destination/' || n, 1, '{0,60000000}', '{100,1000}', now() + (n % 600 - 5) * interval '1 second' from generate_series(:first, :last) n;
+insert into limit_lease (org_id, name, period, holder, node, held, want, ends_at, turn)
+select pg_temp.org(n), 'destination/' || n, p, pg_temp.id(h, 10), 'a', 10, 10, now(), n
+from generate_series(:first, :last, 2) n, unnest('{0,60000000}'::bigint[]) p, generate_series(1, 2) h;
+insert into limit_cooling (org_id, name, period, free_at, units)
+select pg_temp.org(n), 'destination/' || n, 60000000, now() + c * interval '1 second', 3 from generate_series(:first, :last, 5) n, generate_series(-3, 3) c;
