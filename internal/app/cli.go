@@ -140,6 +140,7 @@ func (c *cli) commands() []*cobra.Command {
 		newDevCommand(c),
 		newServeCommand(c),
 		newSandboxCommand(c),
+		newMockCommand(c),
 		newMigrateCommand(c),
 		newVerifyCommand(c),
 		newWhyCommand(c),

@@ -61,10 +61,11 @@ func houseTable() []storey {
 			{"app/verify", "kit/clock kit/postgres kit/progress kit/proof platform/command platform/events platform/tasks " +
 				"commerce/ledger commerce/payments"},
 			{"app/why", "kit/ids kit/money kit/postgres"},
+			{"app/mockapi", ""},
 			{"app/simulate", "client kit/clock kit/ids kit/pgserver kit/postgres kit/progress platform/access commerce/payments/sandbox app/verify"},
 			{"app", "client kit/clock kit/fault kit/ids kit/lane kit/money kit/pgserver kit/postgres kit/progress kit/proof kit/telemetry " +
 				"platform/access platform/events platform/tasks commerce/ledger commerce/payments commerce/payments/sandbox " +
-				"edge/api edge/hooks app/simulate app/verify app/why"},
+				"edge/api edge/hooks app/mockapi app/simulate app/verify app/why"},
 			{"cmd/kontor", "app"},
 			{"e2e", ""},
 			{"tidy", ""},

@@ -1,0 +1,103 @@
+package mockapi
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// drop breaks the connection so that the client sees a reset instead of an orderly end.
+func (s *Server) drop(v *visit) {
+	s.leave(v, 0)
+	conn, _, err := http.NewResponseController(v.w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler) // not HTTP/1.1: an end without an answer must do
+	}
+	if lingering, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = lingering.SetLinger(0) // best effort: without it the client sees an orderly end, still without an answer
+	}
+	_ = conn.Close()
+}
+
+// linger lets the delay pass while the client waits: what is left is its answer alone.
+func (s *Server) linger(r *http.Request, delay time.Duration) {
+	if delay <= 0 {
+		return
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	case <-s.stopped:
+	}
+}
+
+// pause lets the delay pass, whether or not the client still waits; false if the server was closed meanwhile.
+func (s *Server) pause(delay time.Duration) bool {
+	if delay <= 0 {
+		return true
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.stopped:
+		return false
+	}
+}
+
+// sayWait says how long to wait, rounded up: whoever waits as long as that is not too early.
+func (s *Server) sayWait(v *visit, wait time.Duration) {
+	if s.cfg.RetryAfterStyle == StyleHTTPDate {
+		at := s.watch.wall(s.watch.now() + wait + time.Second - 1).Truncate(time.Second)
+		v.w.Header().Set("Retry-After", at.Format(http.TimeFormat))
+		return
+	}
+	v.w.Header().Set("Retry-After", strconv.FormatInt(max(1, seconds(wait)), 10))
+}
+
+// seconds rounds up.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+// sayLimits says how each limit stands, as draft-ietf-httpapi-ratelimit-headers has it, and how the tightest stands, as
+// most APIs say it.
+func (s *Server) sayLimits(v *visit) {
+	if len(v.passage.stands) == 0 || s.cfg.OmitLimitHeaders {
+		return
+	}
+	var policy, state strings.Builder
+	tightest := v.passage.stands[0]
+	for i, stand := range v.passage.stands {
+		if i > 0 {
+			policy.WriteString(", ")
+			state.WriteString(", ")
+		}
+		fmt.Fprintf(&policy, "%q;q=%d;w=%d", stand.limit.String(), stand.limit.Count, seconds(stand.limit.Period))
+		fmt.Fprintf(&state, "%q;r=%d;t=%d", stand.limit.String(), stand.room.left, seconds(stand.room.reset()))
+		if stand.room.left < tightest.room.left || stand.room.left == tightest.room.left && stand.room.wait > tightest.room.wait {
+			tightest = stand
+		}
+	}
+	reset := seconds(tightest.room.reset())
+	if s.cfg.ResetStyle == StyleUnix {
+		reset = s.watch.wall(s.watch.now() + tightest.room.reset() + time.Second - 1).Unix()
+	}
+	header := v.w.Header()
+	header.Set("RateLimit-Policy", policy.String())
+	header.Set("RateLimit", state.String())
+	header.Set("X-RateLimit-Limit", strconv.Itoa(tightest.limit.Count))
+	header.Set("X-RateLimit-Remaining", strconv.Itoa(tightest.room.left))
+	header.Set("X-RateLimit-Reset", strconv.FormatInt(reset, 10))
+}
+
+// reset is when there is more room: the next request's if there is none, else the whole limit's.
+func (r room) reset() time.Duration {
+	if r.left == 0 {
+		return r.wait
+	}
+	return r.full
+}
