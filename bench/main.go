@@ -27,6 +27,7 @@ type options struct {
 	only         string
 	seconds      float64
 	rounds       int
+	tasks        int
 	json         bool
 	dir          string
 	profileServe string
@@ -41,7 +42,11 @@ const (
 	partLedger   = "ledger"
 	partHTTP     = "http"
 	partPayments = "payments"
+	partTasks    = "tasks"
 )
+
+// defaultSeconds is the length of a round when nobody says.
+const defaultSeconds = 3.0
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == peerVerb {
@@ -71,10 +76,11 @@ func exit(err error) {
 func readOptions(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	all := strings.Join([]string{partRaw, partLedger, partHTTP, partPayments}, ",")
+	all := strings.Join([]string{partRaw, partLedger, partHTTP, partPayments, partTasks}, ",")
 	flags.StringVar(&o.only, "only", all, "parts to run, separated by commas")
-	flags.Float64Var(&o.seconds, "seconds", 3, "length of one round of one figure")
+	flags.Float64Var(&o.seconds, "seconds", defaultSeconds, "length of one round of one figure")
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of each figure; the median counts")
+	flags.IntVar(&o.tasks, "tasks", tasksBacklog, "tasks to burn down in one round")
 	flags.BoolVar(&o.json, "json", false, "print JSON, for programs")
 	flags.StringVar(&o.dir, "dir", filepath.Join("..", "tmp"), "where the database's directory is made; on a disk, and removed afterwards")
 	flags.StringVar(&o.kontor, "kontor", "", "binary of kontor to measure; without it, it is built from this tree")
@@ -89,8 +95,8 @@ func readOptions(args []string) (options, error) {
 			return o, fmt.Errorf("-only: there is no part %q; want some of %s", part, all)
 		}
 	}
-	if o.seconds <= 0 || o.rounds <= 0 || flags.NArg() > 0 {
-		return o, errors.New("want -seconds and -rounds above 0, and no further arguments")
+	if o.seconds <= 0 || o.rounds <= 0 || o.tasks <= 0 || flags.NArg() > 0 {
+		return o, errors.New("want -seconds, -rounds and -tasks above 0, and no further arguments")
 	}
 	return o, nil
 }
@@ -117,6 +123,7 @@ func run(ctx context.Context, o options) (err error) {
 		{o.has(partRaw) || o.has(partLedger), b.measureLedger},
 		{o.has(partHTTP), b.measureHTTP},
 		{o.has(partPayments), b.measurePayments},
+		{o.has(partTasks), b.measureTasks},
 	} {
 		if err == nil && part.wanted {
 			err = part.run(ctx)

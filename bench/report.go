@@ -37,6 +37,7 @@ type figure struct {
 	Aim       string     `json:"aim,omitempty"`
 
 	short, besideShort string // names in a remark
+	sized              string // what Size counts, where the part does not say
 }
 
 // cpuFigures is microseconds of processor time for each transfer, request or payment.
@@ -88,8 +89,11 @@ func (r *report) printConditions(out io.Writer) {
 }
 
 // sizes says what Size counts.
-func sizes(part string) string {
-	if part == partRaw || part == partLedger {
+func (f *figure) sizes() string {
+	switch {
+	case f.sized != "":
+		return f.sized
+	case f.Part == partRaw || f.Part == partLedger:
 		return "N="
 	}
 	return "c="
@@ -99,14 +103,14 @@ func (r *report) printFigures(out io.Writer) {
 	if len(r.Figures) == 0 {
 		return
 	}
-	_, _ = fmt.Fprint(out, "\n  N: transfers in one transaction, one writer; c: connections. Milliseconds are of a transaction or a request.\n"+
-		"  CPU in microseconds for each transfer, request or payment; others: share of the machine that none of these has used.\n\n")
+	_, _ = fmt.Fprint(out, "\n  N: transfers or tasks in one transaction, one writer; c: connections or callers; w: workers. Milliseconds are of a transaction, a\n"+
+		"  request or a call, or from a task's enqueue to its work. CPU in microseconds for each transfer, request, payment or task; others: share of the machine that none of these has used.\n\n")
 	rows := [][]string{{
 		"", "", "per second", "ratio", "p50 ms", "p99 ms", "errors", "server", "postgres", "client", "provider", "others", "beside; aim",
 	}}
 	last := ""
 	for _, f := range r.Figures {
-		if group := fmt.Sprint(f.Part == partRaw || f.Part == partLedger, f.Part == partPayments, f.Size); group != last {
+		if group := fmt.Sprint(f.Part == partRaw || f.Part == partLedger, f.Part == partPayments, f.sizes(), f.Size); group != last {
 			rows = append(rows, nil)
 			last = group
 		}
@@ -117,7 +121,7 @@ func (r *report) printFigures(out io.Writer) {
 
 func (f *figure) row() []string {
 	return []string{
-		f.Name, sizes(f.Part) + strconv.Itoa(f.Size), grouped(f.PerSecond), percent(f.Ratio), fmt.Sprintf("%.2f", f.P50), fmt.Sprintf("%.2f", f.P99),
+		f.Name, f.sizes() + strconv.Itoa(f.Size), grouped(f.PerSecond), percent(f.Ratio), fmt.Sprintf("%.2f", f.P50), fmt.Sprintf("%.2f", f.P99),
 		strconv.Itoa(f.Errors), unlessZero(f.CPU.Kontor), unlessZero(f.CPU.Postgres),
 		unlessZero(f.CPU.Client), unlessZero(f.CPU.Provider), fmt.Sprintf("%.0f %%", f.CPU.Others), f.remark(),
 	}
@@ -166,7 +170,7 @@ func (r *report) printLanes(out io.Writer) {
 	for _, f := range r.Figures {
 		for _, l := range f.Lanes {
 			rows = append(rows, []string{
-				f.Name, sizes(f.Part) + strconv.Itoa(f.Size), fmt.Sprintf("%.1f", l.Batch), fmt.Sprintf("%.2f", l.Wait), fmt.Sprintf("%.2f", l.Commit), l.Lane,
+				f.Name, f.sizes() + strconv.Itoa(f.Size), fmt.Sprintf("%.1f", l.Batch), fmt.Sprintf("%.2f", l.Wait), fmt.Sprintf("%.2f", l.Commit), l.Lane,
 			})
 		}
 	}
