@@ -21,6 +21,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/telemetry"
 	"github.com/kontorhq/kontor/internal/platform/access"
 	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/limits"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -75,7 +76,8 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	// platform
 	a.access = access.New(a.db, a.now, source)
 	log := events.New(a.db, source)
-	queue := tasks.New(a.db, a.tasksConfig(), a.now, source, registry, lanes, a.log)
+	slots := limits.New(a.db, limits.Config{Node: cfg.Node}, source, registry, a.log)
+	queue := tasks.New(a.db, a.tasksConfig(), slots, a.now, source, registry, lanes, a.log)
 
 	// commerce
 	books := ledger.New(a.db, log, source)
@@ -99,7 +101,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	}
 	ready := &readiness{db: a.db, schema: schema, draining: a.draining.Load, stopped: a.life.stopped}
 	a.life.stopping = a.announceStop
-	a.life.stages = a.stages(server, webhooks, queue, newAdminHandler(ready, registry))
+	a.life.stages = a.stages(server, webhooks, slots, queue, newAdminHandler(ready, registry))
 	return a, nil
 }
 

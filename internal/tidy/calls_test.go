@@ -29,7 +29,7 @@ func bans() []ban {
 				"internal/kit/postgrestest/template.go": "names the template after the month whose partitions it has",
 				"internal/platform/limits/limits.go":    "leases and periods are measured by the monotonic clock, which nobody sets",
 				"internal/platform/tasks/lease.go":      "a lease is trusted by the monotonic clock, which nobody sets",
-				"internal/platform/tasks/claim.go":      "measures how long ago the queue was measured",
+				"internal/platform/tasks/poll.go":       "measures how long rounds and looks take",
 				"internal/app/mockapi/moment.go":        "a witness tells arrivals apart by the nanosecond, and by a clock that nobody sets",
 				"internal/commerce/payments/work.go":    "measures how long a provider took to answer, for the attempt's history",
 				"internal/commerce/payments/metrics.go": "measures how long a payment took, for the metrics",

@@ -195,8 +195,7 @@ const forgottenAttemptsSQL = `
 const strayTasksSQL = `
 	select t.org_id, 'tsk:' || t.id,
 		case count(a.id)
-			when 0 then format('it is for pay:%s, and for no attempt', t.subject_id)
-			when 1 then format('it is for pay:%s, and its attempt is one of pay:%s', t.subject_id, min(a.payment_id::text))
+			when 0 then format('it is for %s, and for no attempt', t.subject_id)
 			else format('it is for %s attempts', count(a.id))
 		end,
 		count(*) over ()
@@ -204,7 +203,7 @@ const strayTasksSQL = `
 	left join payment_attempt a on a.org_id = t.org_id and a.task_id = t.id
 	where t.kind = 'payments.attempt'
 	group by t.org_id, t.id, t.subject_id
-	having count(a.id) <> 1 or bool_or(a.payment_id <> t.subject_id)
+	having count(a.id) <> 1
 	order by t.org_id, t.id limit 10`
 
 const unbookedAttemptsSQL = `

@@ -126,7 +126,7 @@ func (p *Payments) queueBegin(ctx context.Context, tx postgres.Tx, batch *pgx.Ba
 		return nil
 	}
 	p.queueAttempts(batch, works)
-	queued := p.Tasks.Queue(batch, specs)
+	queued := p.Tasks.EnqueueIn(batch, specs)
 	p.Events.Queue(batch, p.announce(works, func(w *work) string {
 		if event != "" {
 			return event
@@ -154,6 +154,6 @@ func (p *Payments) queueBegin(ctx context.Context, tx postgres.Tx, batch *pgx.Ba
 func taskFor(w *work) tasks.Spec {
 	return tasks.Spec{
 		OrgID: w.payment.OrgID, ID: w.attempt.TaskID, Queue: "payments", Kind: taskKind, Args: attemptArgs(w.attempt.ID),
-		SubjectType: "payment", SubjectID: w.payment.ID,
+		SubjectType: "payment", SubjectID: ids.Format(PaymentPrefix, w.payment.ID),
 	}
 }

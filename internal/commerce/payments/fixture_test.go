@@ -20,6 +20,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/postgrestest"
 	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/limits"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -86,7 +87,7 @@ func (w *world) node(name string, cfg worldConfig) *node {
 	ev := events.New(db, source)
 	books := ledger.New(db, ev, source)
 	work := tasks.New(db, tasks.Config{Node: name, Workers: 32, Lease: cfg.lease, PollMax: 50 * time.Millisecond, Drain: 3 * time.Second},
-		clock.System, source, registry, lanes, log)
+		limits.New(db, limits.Config{Node: name}, source, registry, log), clock.System, source, registry, lanes, log)
 	pay := payments.New(payments.Deps{
 		DB: db, Ledger: books, Events: ev, Tasks: work, Clock: clock.System, IDs: source, Providers: []payments.Provider{w.provider},
 		Lanes: lanes, Registry: registry, Logger: log,

@@ -29,6 +29,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgrestest"
 	"github.com/kontorhq/kontor/internal/platform/access"
 	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/limits"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -73,7 +74,7 @@ func (n *node) wire(db *postgres.DB) *tasks.Tasks {
 	lanes, logger := lane.NewMetrics(registry), slog.New(slog.NewTextHandler(testLog{n.t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	log := events.New(db, source)
 	books := ledger.New(db, log, source)
-	worker := tasks.New(db, tasks.Config{Node: n.t.Name()}, clock.System, source, registry, lanes, logger)
+	worker := tasks.New(db, tasks.Config{Node: n.t.Name()}, limits.New(db, limits.Config{Node: "test"}, source, registry, logger), clock.System, source, registry, lanes, logger)
 	n.deps = Deps{
 		DB: db, Access: access.New(db, clock.System, source), Ledger: books, Events: log,
 		Payments: payments.New(payments.Deps{

@@ -27,6 +27,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/postgrestest"
 	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/limits"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -127,7 +128,7 @@ func startNode(t *testing.T) *node {
 
 	source, registry, logger := ids.NewSource(clock.System), prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 	lanes, log := lane.NewMetrics(registry), events.New(db, source)
-	worker := tasks.New(db, tasks.Config{Node: t.Name()}, clock.System, source, registry, lanes, logger)
+	worker := tasks.New(db, tasks.Config{Node: t.Name()}, limits.New(db, limits.Config{Node: "test"}, source, registry, logger), clock.System, source, registry, lanes, logger)
 	n := &node{db: db, ids: source, url: server.URL}
 	n.payments = payments.New(payments.Deps{
 		DB: db, Ledger: ledger.New(db, log, source), Events: log, Tasks: worker, Clock: clock.System, IDs: source,

@@ -17,6 +17,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/lane"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/postgrestest"
+	"github.com/kontorhq/kontor/internal/platform/limits"
 )
 
 // bench is a database with any number of nodes on it.
@@ -25,6 +26,7 @@ type bench struct {
 	db     *postgres.DB
 	source *ids.Source
 	org    ids.ID
+	slots  map[string]*limits.Limits // by node
 }
 
 func setup(t testing.TB) *bench {
@@ -38,7 +40,7 @@ func setup(t testing.TB) *bench {
 	}
 	t.Cleanup(db.Close)
 	source := ids.NewSource(clock.System)
-	return &bench{TB: t, db: db, source: source, org: source.New()}
+	return &bench{TB: t, db: db, source: source, org: source.New(), slots: map[string]*limits.Limits{}}
 }
 
 // node makes a node that looks often, so that tests need not wait; its leases are long unless the test says so.
@@ -52,7 +54,9 @@ func (b *bench) node(name string, cfg Config) *Tasks {
 	}
 	registry := prometheus.NewRegistry()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	return New(b.db, cfg, clock.System, b.source, registry, lane.NewMetrics(registry), log)
+	slots := limits.New(b.db, limits.Config{Node: name}, b.source, registry, log)
+	b.slots[name] = slots
+	return New(b.db, cfg, slots, clock.System, b.source, registry, lane.NewMetrics(registry), log)
 }
 
 // run starts a node and returns what stops it and waits for its end; the test's end does so too.
@@ -61,6 +65,7 @@ func (b *bench) run(node *Tasks) (stop func() error) {
 	ended := make(chan error, 1)
 	go func() { ended <- node.Run(ctx) }()
 	b.until("the node runs", func() bool { return node.leaseForNew() != nil })
+	b.acquaint(node)
 	stopped, result := false, error(nil)
 	stop = func() error {
 		cancel()
@@ -71,6 +76,15 @@ func (b *bench) run(node *Tasks) (stop func() error) {
 	}
 	b.Cleanup(func() { _ = stop() })
 	return stop
+}
+
+// acquaint lets a node know its queue, so that it takes tasks as it queues them.
+func (b *bench) acquaint(node *Tasks) {
+	b.Helper()
+	usual := map[ids.ID]*queueing{{}: {line: line{org: b.org, queue: DefaultQueue}}}
+	if err := node.queues.refresh(b.Context(), monotonic(), usual); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // queue commits tasks and has the node work on them.
@@ -87,7 +101,7 @@ func (b *bench) queueOnly(node *Tasks, specs ...Spec) []Task {
 	var list []Task
 	b.inTx(func(ctx context.Context, tx postgres.Tx) error {
 		var batch pgx.Batch
-		list = node.Queue(&batch, specs)
+		list = node.EnqueueIn(&batch, specs)
 		return tx.SendBatch(ctx, &batch).Close()
 	})
 	return list
@@ -108,7 +122,7 @@ func (b *bench) exec(sql string, args ...any) {
 }
 
 func (b *bench) spec(after time.Duration) Spec {
-	return Spec{OrgID: b.org, Kind: "test", SubjectType: "payment", SubjectID: b.source.New(), After: after}
+	return Spec{OrgID: b.org, Kind: "test", SubjectType: "payment", SubjectID: ids.Format("pay", b.source.New()), After: after}
 }
 
 // specs are n tasks wanted at once.

@@ -45,8 +45,7 @@ func worked(t *testing.T) *bench {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	node = b.node("b", Config{})
-	node.phase = phaseRunning
+	node = b.dead()
 	b.queueOnly(node, b.spec(0))                   // leased, and begun
 	node.letGo(b.queueOnly(node, b.spec(0))[0], 0) // leased, and given back
 	node.giveReturned(t.Context())
@@ -77,7 +76,7 @@ func TestDamagedTasksAreReported(t *testing.T) {
 		},
 		{
 			"a task that nobody will try again",
-			`delete from task_live where attempt = 1 and lease_token is null`,
+			`delete from task_live where state = 'retryable'`,
 			[]string{"tasks.end.recorded"},
 		},
 		{
@@ -87,7 +86,7 @@ func TestDamagedTasksAreReported(t *testing.T) {
 		},
 		{
 			"a task that has ended and waits",
-			`insert into task_live (org_id, task_id, queue, due_at, attempt) select org_id, task_id, 'x', now(), 1 from task_attempt where outcome = 'failed' and next_due_at is null limit 1`,
+			`insert into task_live (org_id, task_id, line, state, due_at, attempt) select org_id, task_id, task_id, 'retryable', now(), 1 from task_attempt where outcome = 'failed' and next_due_at is null limit 1`,
 			[]string{"tasks.end.recorded"},
 		},
 		{
@@ -97,7 +96,7 @@ func TestDamagedTasksAreReported(t *testing.T) {
 		},
 		{
 			"a count that is ahead of the history",
-			`update task_live set attempt = attempt + 1 where attempt = 1 and lease_token is null`,
+			`update task_live set attempt = attempt + 1 where state = 'retryable'`,
 			[]string{"tasks.attempts.numbered"},
 		},
 		{

@@ -11,110 +11,179 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/ids"
 )
 
-// One token for all that is taken at once: a fence need only differ from the earlier ones of the same task. What is due goes
-// through arrays because the planner takes those for short: of `limit $1` it expects a tenth of the table, and
-// would walk all of it to join. The look goes back only so far ($5): under a long transaction the index keeps every task
-// that was finished since, and a look at all of them costs ever more.
+// Of each line as many as it may begin, the most urgent and oldest first. One token for all that is taken at once: a fence need
+// only differ from the earlier ones of the same task. The look goes back only so far (after1 to after4, by priority): under a
+// long transaction the index keeps every task that was taken since. What is taken goes through arrays because the planner takes
+// those for short: of `limit` it expects a tenth of the table, and would walk all of it to join.
 
 // hot
 const claimSQL = `
-	with due as (
-		select org_id, task_id, attempt, lease_token, leased_by, leased_at
-		from task_live
-		where due_at <= statement_timestamp() and due_at > statement_timestamp() - $5::bigint * interval '1 microsecond'
-		order by due_at
-		limit $1
-		for update skip locked
+	with picked as (
+		select p.org_id, p.task_id, p.due_at
+		from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
+			as w (line, n, after1, after2, after3, after4)
+		cross join lateral (
+			select c.org_id, c.task_id, c.due_at
+			from (values (1::smallint, w.after1), (2::smallint, w.after2), (3::smallint, w.after3), (4::smallint, w.after4)) as p (priority, after)
+			cross join lateral (
+				select l.org_id, l.task_id, l.due_at
+				from task_live l
+				where l.line = w.line and l.state = 'available' and l.priority = p.priority and l.due_at >= coalesce(p.after, '-infinity')
+				order by l.due_at
+				limit w.n
+				for update skip locked
+			) c
+			limit w.n
+		) p
 	), taken as (
 		update task_live l
-		set due_at = statement_timestamp() + $4::bigint * interval '1 microsecond', attempt = l.attempt + 1,
-			interrupted = l.interrupted or d.lost, nudged = false,
-			lease_token = $2, leased_by = $3, leased_at = statement_timestamp()
+		set state = 'running', due_at = statement_timestamp() + $9::bigint * interval '1 microsecond', attempt = l.attempt + 1,
+			nudged = false, lease_token = $7, leased_by = $8, leased_at = statement_timestamp()
 		from unnest(
-			(select array_agg(org_id order by org_id, task_id) from due),
-			(select array_agg(task_id order by org_id, task_id) from due),
-			(select array_agg(lease_token is not null order by org_id, task_id) from due)
-		) as d (org_id, task_id, lost)
+			(select array_agg(org_id order by org_id, task_id) from picked),
+			(select array_agg(task_id order by org_id, task_id) from picked),
+			(select array_agg(due_at order by org_id, task_id) from picked)
+		) as d (org_id, task_id, due_at)
 		where l.org_id = d.org_id and l.task_id = d.task_id
-		returning l.org_id, l.task_id, l.attempt, l.excused, l.interrupted, l.leased_at, d.lost
-	), history as (
-		insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome, next_due_at)
-		select org_id, task_id, attempt, leased_by, leased_at, statement_timestamp(), 'lease_lost', statement_timestamp()
-		from due
-		where lease_token is not null
+		returning l.org_id, l.task_id, l.line, l.priority, d.due_at, l.turn, l.attempt, l.excused, l.rate_limited, l.lost,
+			l.interrupted, l.leased_at, extract(epoch from statement_timestamp() - l.first_failed_at) as failing
 	)
-	select k.org_id, k.id, k.queue, k.kind, k.args, k.subject_type, k.subject_id,
-		l.attempt, l.excused, l.interrupted, l.leased_at, l.lost
+	select k.org_id, k.id, k.queue, coalesce(k.destination, ''), coalesce(k.limit_key, ''), coalesce(k.fairness_key, ''), k.units, k.kind, k.args,
+		coalesce(k.subject_type, ''), coalesce(k.subject_id, ''), coalesce(k.idempotency_key, ''), coalesce(k.traceparent, ''),
+		coalesce(k.timeout_seconds, 0), k.retry_config, k.expires_at <= statement_timestamp(),
+		l.line, l.priority, l.due_at, l.turn, l.attempt, l.excused, l.rate_limited, l.lost, l.interrupted, l.leased_at,
+		coalesce(l.failing, 0)::float8
 	from taken l
 	join task k on k.org_id = l.org_id and k.id = l.task_id`
 
 // claimMax bounds one claim.
-const claimMax = 256
+const claimMax = 512
 
 // patience bounds a statement that nobody waits for.
 const patience = 10 * time.Second
 
-// looks is how far back the poller looks for due tasks, in terms of PollMax. Mostly a little way: what was due before has
-// been seen by an earlier look. Now and then, and for as long as there is a backlog, all the way: a task may come from
-// a transaction that took long.
-type looks struct {
-	last    time.Time // that found the database
-	deep    time.Time // the last that went all the way
-	backlog bool
+// share is what may be begun of a line.
+type share struct {
+	q      *queueing
+	n      int
+	grants []*grant
 }
 
-const (
-	looksBack   = 5  // times PollMax
-	looksDeeply = 10 // times PollMax between two that go all the way
-	allTheWay   = 100 * 365 * 24 * time.Hour
-)
-
-func (l *looks) back(now time.Time, pollMax time.Duration) time.Duration {
-	if l.backlog || now.Sub(l.deep) >= looksDeeply*pollMax || now.Sub(l.last) >= looksBack*pollMax/2 {
-		return allTheWay
-	}
-	return looksBack * pollMax
-}
-
-func (l *looks) done(at time.Time, back time.Duration, full bool) {
-	l.last = at
-	if back == allTheWay {
-		l.deep, l.backlog = at, full
-	}
-}
-
-// claim leases due tasks for the workers that are free and has them worked on. It tells whether there may be more.
-func (t *Tasks) claim(ctx context.Context, l *looks) (bool, error) {
-	limit := min(t.free(), claimMax)
-	if limit <= 0 {
-		return true, nil
-	}
+// claim leases tasks of lines and has them worked on. It tells how many, and whether some line may have more.
+func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bool, err error) {
 	token, since := t.source.New(), monotonic()
+	list, places, err := t.lease(ctx, shares, token, since)
+	if err != nil {
+		for i := range shares {
+			unused(shares[i].grants)
+		}
+		return 0, false, err
+	}
+	found := map[ids.ID][]int{}
+	for i := range list {
+		found[list[i].line] = append(found[list[i].line], i)
+	}
+	for i := range shares {
+		s := &shares[i]
+		taken := found[s.q.id]
+		for n, at := range taken {
+			if n < len(s.grants) {
+				list[at].grant = s.grants[n]
+			}
+			p := &places[at]
+			s.q.after[p.priority-1] = later(s.q.after[p.priority-1], p.dueAt)
+		}
+		unused(s.grants[min(len(taken), len(s.grants)):])
+		s.q.hungry = len(taken) == s.n
+		more = more || s.q.hungry
+		if len(taken) > 0 {
+			s.q.found = since
+		}
+	}
+	t.noteBacklog()
+	t.Dispatch(list)
+	return len(list), more, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// place is where in its line a task was.
+type place struct {
+	priority int
+	dueAt    time.Time
+}
+
+func (t *Tasks) lease(ctx context.Context, shares []share, token ids.ID, since time.Time) ([]Task, []place, error) {
+	n := len(shares)
+	lines, counts := make([]ids.ID, n), make([]int64, n)
+	var after [4][]*time.Time
+	for p := range after {
+		after[p] = make([]*time.Time, n)
+	}
+	for i := range shares {
+		q := shares[i].q
+		lines[i], counts[i] = q.id, int64(shares[i].n)
+		if since.Sub(q.deep) >= deeply {
+			q.deep = since
+			continue
+		}
+		for p := range after {
+			if !q.after[p].IsZero() {
+				from := q.after[p].Add(-slack)
+				after[p][i] = &from
+			}
+		}
+	}
 	// A claim that is cut off may have been made: its tasks would be nobody's until the lease ran out.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	back := l.back(since, t.cfg.PollMax)
-	rows, err := t.db.Pool().Query(ctx, claimSQL, limit, token, t.cfg.Node, t.cfg.Lease.Microseconds(), back.Microseconds())
+	rows, err := t.db.Pool().Query(ctx, claimSQL, lines, counts, after[0], after[1], after[2], after[3],
+		token, t.cfg.Node, t.cfg.Lease.Microseconds())
 	if err != nil {
-		return false, fmt.Errorf("claim tasks: %w", err)
+		return nil, nil, fmt.Errorf("claim tasks: %w", err)
 	}
+	var places []place
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Task, error) {
 		task := Task{Lease: token, since: since}
-		var lost bool
-		err := row.Scan(&task.OrgID, &task.ID, &task.Queue, &task.Kind, &task.Args, &task.SubjectType, &task.SubjectID,
-			&task.Attempt, &task.excused, &task.Interrupted, &task.StartedAt, &lost)
-		if lost {
-			t.metrics.attempts.WithLabelValues(task.Kind, OutcomeLeaseLost).Inc()
-			t.log.Warn("a task's lease had run out; this node takes it over", "task", ids.Format("tsk", task.ID), "kind", task.Kind, "attempt", task.Attempt)
+		var p place
+		var timeout int64
+		var failing float64
+		var expired *bool
+		var turn *ids.ID
+		err := row.Scan(&task.OrgID, &task.ID, &task.Queue, &task.Destination, &task.LimitKey, &task.FairnessKey, &task.Units, &task.Kind, &task.Args,
+			&task.SubjectType, &task.SubjectID, &task.IdempotencyKey, &task.TraceParent, &timeout, &task.retry, &expired,
+			&task.line, &p.priority, &p.dueAt, &turn, &task.Attempt, &task.excused, &task.rateLimited, &task.lost,
+			&task.Interrupted, &task.StartedAt, &failing)
+		task.timeout = time.Duration(timeout) * time.Second
+		task.sinceFailure = time.Duration(failing * float64(time.Second))
+		task.expired = expired != nil && *expired
+		if turn != nil {
+			task.turn = *turn
 		}
+		places = append(places, p)
 		return task, err
 	})
 	if err != nil {
-		return false, fmt.Errorf("claim tasks: %w", err)
+		return nil, nil, fmt.Errorf("claim tasks: %w", err)
 	}
-	l.done(since, back, len(list) == limit)
-	t.Dispatch(list)
-	return len(list) > 0, nil
+	return list, places, nil
+}
+
+// noteBacklog says for which lines tasks wait: what is queued for those must not overtake them.
+func (t *Tasks) noteBacklog() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.backlog)
+	for id, q := range t.lines {
+		if q.hungry {
+			t.backlog[id] = struct{}{}
+		}
+	}
 }
 
 // free is how many workers have nothing to do.
@@ -124,56 +193,27 @@ func (t *Tasks) free() int {
 	return t.cfg.Workers - t.running - t.waiting
 }
 
-// poll looks for due tasks until ctx ends: often while there are some, rarely while there are none.
-func (t *Tasks) poll(ctx context.Context) {
-	pause, measured := t.cfg.PollMin, time.Time{}
-	var looked looks
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.hurry:
-			if pause > t.cfg.PollMin {
-				pause = t.cfg.PollMin
-				timer.Reset(pause)
-			}
-			continue
-		case <-timer.C:
-		}
-		more, err := t.claim(ctx, &looked)
-		switch {
-		case err != nil:
-			pause = t.cfg.PollMax
-			t.log.Warn("due tasks could not be taken", "error", err)
-		case more:
-			pause = t.cfg.PollMin
-		default:
-			pause = min(2*pause, t.cfg.PollMax)
-		}
-		if time.Since(measured) >= measureEvery {
-			measured = monotonic()
-			t.measure(ctx)
-		}
-		timer.Reset(pause)
-	}
-}
-
-const measureEvery = 10 * time.Second
-
 const oldestDueSQL = `
-	select extract(epoch from statement_timestamp() - due_at)::float8
-	from task_live
-	where due_at <= statement_timestamp()
-	order by due_at
+	select extract(epoch from statement_timestamp() - l.due_at)::float8
+	from unnest($1::uuid[]) as n (line)
+	cross join lateral (
+		select l.due_at from task_live l where l.line = n.line and l.state = 'available' and l.priority = 1 order by l.due_at limit 1
+	) l
+	order by l.due_at
 	limit 1`
 
-// measure finds how long the oldest due task has waited for a node.
+// measure finds how long the oldest available task has waited for a node.
 func (t *Tasks) measure(ctx context.Context) {
+	lines := make([]ids.ID, 0, len(t.lines))
+	for id := range t.lines {
+		lines = append(lines, id)
+	}
 	var seconds float64
-	err := t.db.Pool().QueryRow(ctx, oldestDueSQL).Scan(&seconds)
-	if err == nil || errors.Is(err, pgx.ErrNoRows) {
-		t.metrics.oldestDue.Set(seconds)
+	err := t.db.Pool().QueryRow(ctx, oldestDueSQL, lines).Scan(&seconds)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		t.metrics.oldestReady.Set(0)
+	case err == nil:
+		t.metrics.oldestReady.Set(seconds)
 	}
 }

@@ -11,16 +11,19 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
 
-// next_us null ends the task. Rows are locked in key order, by everyone who locks several.
+// next_us null ends the task. Rows are locked in key order, by everyone who locks several. What has failed for good leaves a dead
+// letter with all that a replay needs.
 
 // hot
 const finishSQL = `
 	with held as (
-		select r.n, l.org_id, l.task_id, l.attempt, l.leased_by, l.leased_at,
-			r.outcome, r.error_code, r.detail, r.excused, r.unclear,
-			statement_timestamp() + case when l.nudged then r.next_us * 0 else r.next_us end * interval '1 microsecond' as next_due_at
-		from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::json[], $7::bigint[], $8::boolean[], $9::boolean[])
-			with ordinality as r (org_id, task_id, lease_token, outcome, error_code, detail, next_us, excused, unclear, n)
+		select r.n, l.org_id, l.task_id, l.attempt, l.leased_by, l.leased_at, l.key, l.first_failed_at,
+			case when l.cancelled and r.next_us is not null then 'cancelled' else r.outcome end as outcome, r.error_code, r.detail, r.excused, r.unclear, r.status, r.exchange, r.dead, r.fingerprint,
+			case when l.cancelled then null
+				else statement_timestamp() + case when l.nudged then r.next_us * 0 else r.next_us end * interval '1 microsecond' end as next_due_at
+		from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::json[], $7::bigint[], $8::boolean[], $9::boolean[],
+			$10::bigint[], $11::json[], $12::text[], $13::text[])
+			with ordinality as r (org_id, task_id, lease_token, outcome, error_code, detail, next_us, excused, unclear, status, exchange, dead, fingerprint, n)
 		join task_live l on l.org_id = r.org_id and l.task_id = r.task_id and l.lease_token = r.lease_token
 		order by l.org_id, l.task_id
 		for update of l
@@ -29,15 +32,35 @@ const finishSQL = `
 		where l.org_id = h.org_id and l.task_id = h.task_id and h.next_due_at is null
 	), again as (
 		update task_live l
-		set due_at = h.next_due_at, excused = l.excused + h.excused::integer, interrupted = h.unclear, nudged = false,
+		set state = case when h.next_due_at > statement_timestamp() then 'retryable' else 'available' end, due_at = h.next_due_at,
+			excused = l.excused + h.excused::integer, interrupted = h.unclear, nudged = false, lost = 0,
+			rate_limited = l.rate_limited + (h.outcome = 'rate_limited')::integer,
+			first_failed_at = case when h.excused or h.outcome = 'succeeded' then l.first_failed_at else coalesce(l.first_failed_at, statement_timestamp()) end,
 			lease_token = null, leased_by = null, leased_at = null
 		from held h
 		where l.org_id = h.org_id and l.task_id = h.task_id and h.next_due_at is not null
 	), history as (
 		insert into task_attempt
-			(org_id, task_id, number, node, started_at, finished_at, outcome, error_code, detail, next_due_at)
-		select org_id, task_id, attempt, leased_by, leased_at, statement_timestamp(), outcome, error_code, detail, next_due_at
+			(org_id, task_id, number, node, started_at, finished_at, outcome, error_code, detail, next_due_at, status, exchange)
+		select org_id, task_id, attempt, leased_by, leased_at, statement_timestamp(), outcome, error_code, detail, next_due_at, status, exchange
 		from held
+	), released as (
+		update task_key k
+		set expires_at = coalesce(k.expires_at, statement_timestamp() + k.keep_us * interval '1 microsecond')
+		from held h
+		where h.key is not null and h.next_due_at is null and k.org_id = h.org_id and k.key = h.key and k.task_id = h.task_id
+	), dead as (
+		insert into task_dead_letter (org_id, task_id, queue, destination, kind, subject_type, subject_id, reason, error_code, error, status,
+			fingerprint, attempts, first_failed_at, dead_at, spec)
+		select k.org_id, k.id, k.queue, k.destination, k.kind, k.subject_type, k.subject_id, h.dead, h.error_code, h.detail ->> 'error', h.status,
+			h.fingerprint, h.attempt, coalesce(h.first_failed_at, statement_timestamp()), statement_timestamp(),
+			json_build_object('queue', k.queue, 'destination', k.destination, 'kind', k.kind, 'args', k.args,
+				'subject_type', k.subject_type, 'subject_id', k.subject_id, 'limit_key', k.limit_key, 'units', k.units,
+				'ordering_key', k.ordering_key, 'fairness_key', k.fairness_key, 'fairness_weight', k.fairness_weight, 'priority', k.priority,
+				'timeout_seconds', k.timeout_seconds, 'retry_config', k.retry_config, 'idempotency_key', k.idempotency_key, 'tags', k.tags)
+		from held h
+		join task k on k.org_id = h.org_id and k.id = h.task_id
+		where h.dead is not null and h.next_due_at is null
 	)
 	select n from held`
 
@@ -49,38 +72,54 @@ func (t *Tasks) Finish(ctx context.Context, tx postgres.Tx, list []Completion) (
 	if len(list) == 0 {
 		return out, nil
 	}
-	n := len(list)
-	orgs, taskIDs, leases := make([]ids.ID, n), make([]ids.ID, n), make([]ids.ID, n)
-	outcomes, codes, details := make([]string, n), make([]*string, n), make([][]byte, n)
-	nexts, excused, unclear := make([]*int64, n), make([]bool, n), make([]bool, n)
-	for i := range list {
-		c := &list[i]
-		orgs[i], taskIDs[i], leases[i], outcomes[i] = c.Task.OrgID, c.Task.ID, c.Task.Lease, c.Outcome
-		if c.ErrorCode != "" {
-			codes[i] = &c.ErrorCode
-		}
-		if len(c.Detail) > 0 {
-			details[i] = c.Detail
-		}
-		if !c.Done {
-			next := max(0, c.Next.Microseconds())
-			nexts[i] = &next
-		}
-		excused[i], unclear[i] = excuses(c.Outcome), c.unclear || c.Outcome == OutcomeInterrupted
-	}
-	rows, err := tx.Query(ctx, finishSQL, orgs, taskIDs, leases, outcomes, codes, details, nexts, excused, unclear)
+	rows, err := tx.Query(ctx, finishSQL, finishArguments(list)...)
 	if err != nil {
 		return nil, fmt.Errorf("finish tasks: %w", err)
 	}
-	numbers, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	var number int64
+	_, err = pgx.ForEachRow(rows, []any{&number}, func() error { out[number-1] = true; return nil })
 	if err != nil {
 		return nil, fmt.Errorf("finish tasks: %w", err)
-	}
-	for _, number := range numbers {
-		out[number-1] = true
 	}
 	t.noteOutcomes(list, out)
 	return out, nil
+}
+
+// finishArguments are the arrays of finishSQL; those that no attempt has anything for are no arrays at all.
+func finishArguments(list []Completion) []any {
+	n := len(list)
+	orgs, taskIDs, leases := make([]ids.ID, n), make([]ids.ID, n), make([]ids.ID, n)
+	outcomes, excused, unclear := make([]string, n), make([]bool, n), make([]bool, n)
+	var codes, deads, fingerprints []*string
+	var details, exchanges [][]byte
+	var nexts, statuses []*int64
+	for i := range list {
+		c := &list[i]
+		orgs[i], taskIDs[i], leases[i], outcomes[i] = c.Task.OrgID, c.Task.ID, c.Task.Lease, c.Outcome
+		excused[i], unclear[i] = excuses(c.Outcome), c.unclear || c.Outcome == OutcomeInterrupted
+		if c.ErrorCode != "" {
+			put(&codes, n, i, &c.ErrorCode)
+		}
+		if len(c.Detail) > 0 {
+			put(&details, n, i, c.Detail)
+		}
+		if c.Status != 0 {
+			status := int64(c.Status)
+			put(&statuses, n, i, &status)
+		}
+		if len(c.Exchange) > 0 {
+			put(&exchanges, n, i, c.Exchange)
+		}
+		if !c.Done {
+			next := max(0, c.Next.Microseconds())
+			put(&nexts, n, i, &next)
+		} else if c.Dead != "" {
+			fingerprint := c.fingerprint()
+			put(&deads, n, i, &c.Dead)
+			put(&fingerprints, n, i, &fingerprint)
+		}
+	}
+	return []any{orgs, taskIDs, leases, outcomes, codes, details, nexts, excused, unclear, statuses, exchanges, deads, fingerprints}
 }
 
 // finishBatch is the lane's: attempts whose handlers left the writing to us.

@@ -16,6 +16,7 @@ var (
 	errLeaseLost = errors.New("the task's lease is lost")
 	errTimedOut  = errors.New("the attempt took longer than its policy allows")
 	errStopping  = errors.New("the node is stopping")
+	errCancelled = errors.New("the task was cancelled")
 )
 
 type leaseKey struct{ org, task, lease ids.ID }
@@ -38,8 +39,17 @@ type held struct {
 func (t *Tasks) Dispatch(list []Task) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, task := range list {
-		if task.Lease.IsZero() || t.held[keyOf(task)] != nil {
+	hurry := false
+	for i := range list {
+		task := list[i]
+		if task.Lease.IsZero() {
+			if t.phase == phaseRunning {
+				hurry = true
+				t.await(&task)
+			}
+			continue
+		}
+		if t.held[keyOf(task)] != nil {
 			continue
 		}
 		switch {
@@ -48,15 +58,27 @@ func (t *Tasks) Dispatch(list []Task) {
 		case t.phase != phaseRunning || t.waiting >= waitingPerWorker*t.cfg.Workers:
 			t.giveBack(task, 0)
 		default:
-			t.take(task)
+			t.dispatch(task)
 		}
+	}
+	if hurry {
+		signal(t.hurry)
+	}
+}
+
+// await has the poller find a task that this node has queued and did not take. The caller holds mu.
+func (t *Tasks) await(task *Task) {
+	if !task.turn.IsZero() {
+		t.turns[task.turn] = struct{}{}
+	} else if len(t.hints) < linesMax {
+		t.hints[task.line] = task.lineOf()
 	}
 }
 
 // waitingPerWorker bounds how many leases a node holds without working on them.
-const waitingPerWorker = 16
+const waitingPerWorker = 1
 
-func (t *Tasks) take(task Task) {
+func (t *Tasks) dispatch(task Task) {
 	h := &held{task: task, confirmed: task.since}
 	t.held[keyOf(task)] = h
 	if t.running < t.cfg.Workers {
@@ -80,6 +102,7 @@ func (t *Tasks) lose(h *held) {
 	case h.waiting:
 		t.waiting--
 		delete(t.held, keyOf(h.task))
+		h.task.unused()
 	case h.cancel != nil:
 		h.cancel(errLeaseLost)
 	}
@@ -140,11 +163,11 @@ const heartbeatSQL = `
 		set due_at = statement_timestamp() + $4::bigint * interval '1 microsecond'
 		from free f
 		where l.org_id = f.org_id and l.task_id = f.task_id
-		returning f.n
+		returning f.n, l.cancelled
 	)
-	select n, true as kept from kept
+	select n, true as kept, cancelled from kept
 	union all
-	select h.n, false
+	select h.n, false, false
 	from lease h
 	join task_live l on l.org_id = h.org_id and l.task_id = h.task_id and l.lease_token = h.token`
 
@@ -175,8 +198,9 @@ func (t *Tasks) beat(ctx context.Context) error {
 		return fmt.Errorf("prolong leases: %w", err)
 	}
 	type answer struct {
-		N    int64
-		Kept bool
+		N         int64
+		Kept      bool
+		Cancelled bool
 	}
 	answers, err := pgx.CollectRows(rows, pgx.RowToStructByPos[answer])
 	if err != nil {
@@ -189,6 +213,9 @@ func (t *Tasks) beat(ctx context.Context) error {
 		known[a.N-1] = true
 		if a.Kept {
 			list[a.N-1].confirmed = sent
+		}
+		if h := list[a.N-1]; a.Cancelled && h.cancel != nil {
+			h.cancel(errCancelled)
 		}
 	}
 	for i, h := range list {
@@ -220,6 +247,7 @@ type giveBack struct {
 
 // giveBack lets go of a lease whose task was not begun. The caller holds mu.
 func (t *Tasks) giveBack(task Task, pause time.Duration) {
+	task.unused()
 	t.returned = append(t.returned, giveBack{task, pause})
 	signal(t.giving)
 }
@@ -233,7 +261,8 @@ func (t *Tasks) letGo(task Task, pause time.Duration) {
 // As if the task had never been leased; no attempt was made, so its number is free again.
 const giveBackSQL = `
 	update task_live l
-	set due_at = statement_timestamp() + g.pause_us * interval '1 microsecond', attempt = l.attempt - 1,
+	set state = case when g.pause_us > 0 then 'scheduled' else 'available' end,
+		due_at = statement_timestamp() + g.pause_us * interval '1 microsecond', attempt = l.attempt - 1,
 		lease_token = null, leased_by = null, leased_at = null
 	from (
 		select l.org_id, l.task_id, g.pause_us

@@ -14,8 +14,10 @@ import (
 
 // dead is a node that took leases and was killed: it neither works nor prolongs.
 func (b *bench) dead() *Tasks {
-	node := b.node("dead", Config{})
+	node := b.node("dead", Config{Workers: 64})
+	node.Handle("test", Policy{}, func(context.Context, Task) Verdict { b.Error("a dead node works"); return Succeeded() })
 	node.phase = phaseRunning
+	b.acquaint(node)
 	return node
 }
 
@@ -68,7 +70,7 @@ func TestAKilledNodesTasksAreTakenOver(t *testing.T) {
 			t.Fatal(h)
 		}
 	}
-	if n := counted(b, node.metrics.attempts.WithLabelValues("test", "lease_lost")); n != float64(len(lost)) {
+	if n := counted(b, node.metrics.leasesLost); n != float64(len(lost)) {
 		t.Fatalf("%v counted", n)
 	}
 	// The dead node comes back to life and wants to finish what it had.
@@ -307,8 +309,8 @@ func TestInterruptedStaysSetUntilAnAttemptReports(t *testing.T) {
 	// This node takes the task over, and stops before it begins: nobody has found out what the dead one did.
 	middle := b.node("middle", Config{})
 	middle.phase = phaseDraining
-	if more, err := middle.claim(t.Context(), &looks{}); err != nil || !more {
-		t.Fatal(more, err)
+	if r, err := middle.round(t.Context()); err != nil || !r.found {
+		t.Fatal(r, err)
 	}
 	middle.giveReturned(t.Context())
 	if l, _ := b.live(task); !l.Interrupted || l.Lease != nil || l.Attempt != 1 {

@@ -17,8 +17,9 @@ const (
 		'default', 'test', '{}', 'payment', '00000000-0000-0000-0000-000000000001', now()
 	from generate_series($1::int, $2) n`
 	manyLiveSQL = `
-	insert into task_live (org_id, task_id, queue, due_at, attempt, lease_token, leased_by, leased_at)
-	select t.org_id, t.id, t.queue, now() + (n % 100 - 30) * interval '1 minute', 1,
+	insert into task_live (org_id, task_id, line, state, due_at, attempt, lease_token, leased_by, leased_at)
+	select t.org_id, t.id, md5((n % 7)::text)::uuid, case n % 4 when 1 then 'available' when 3 then 'retryable' else 'running' end,
+		now() + (n % 100 - 30) * interval '1 minute', 1,
 		case when n % 2 = 0 then t.id end, case when n % 2 = 0 then 'a' end, case when n % 2 = 0 then now() end
 	from (select *, row_number() over (order by id) as n from task) t
 	where not exists (select from task_live l where l.org_id = t.org_id and l.task_id = t.id)`
@@ -57,7 +58,7 @@ func TestNoStatementWalksTheTasks(t *testing.T) {
 		}
 		filled := func(value string) string { return "array_fill(" + value + ", array[20])" }
 		held := fmt.Sprintf("'%s','%s','%s',", orgs, tasks, leases)
-		rest := strings.Join([]string{"null::text", "null::json", "%s", "false", "false"}, "|")
+		rest := strings.Join([]string{"null::text", "null::json", "%s", "false", "false", "null::bigint", "null::json", "null::text", "null::text"}, "|")
 		finish := func(next string) string {
 			out := held + filled("'failed'::text")
 			for value := range strings.SplitSeq(fmt.Sprintf(rest, next), "|") {
@@ -65,15 +66,23 @@ func TestNoStatementWalksTheTasks(t *testing.T) {
 			}
 			return out
 		}
+		const claim = "array[md5('1')::uuid, md5('3')::uuid], array[10, 10]::bigint[], array[%[1]s, %[1]s], array[%[1]s, %[1]s], array[%[1]s, %[1]s], array[%[1]s, %[1]s], " +
+			"'00000000-0000-0000-0000-0000000000aa', 'a', 30000000"
 		for name, statement := range map[string]struct{ sql, args string }{
-			"claim":        {claimSQL, "20, '00000000-0000-0000-0000-0000000000aa', 'a', 30000000, 60000000"},
-			"claim deep":   {claimSQL, "20, '00000000-0000-0000-0000-0000000000aa', 'a', 30000000, 999999999999999"},
+			"look":         {lookSQL, "'00000000-0000-0000-0000-000000000000', 20"},
+			"describe":     {describeSQL, "array[md5('1')::uuid, md5('2')::uuid]"},
+			"claim":        {claimSQL, fmt.Sprintf(claim, "now() - interval '1 minute'")},
+			"claim deep":   {claimSQL, fmt.Sprintf(claim, "null::timestamptz")},
+			"stage":        {stageSQL, "20, 60000000"},
+			"stage deep":   {stageSQL, "20, 999999999999999"},
+			"turns":        {giveTurnsSQL, "array[md5('1')::uuid, md5('2')::uuid]"},
+			"blocked":      {blockedTurnsSQL, "'00000000-0000-0000-0000-000000000000', 20"},
 			"finish":       {finishSQL, finish("null::bigint")},
 			"finish again": {finishSQL, finish("1::bigint")},
 			"heartbeat":    {heartbeatSQL, held + "30000000"},
 			"give back":    {giveBackSQL, held + filled("0::bigint")},
 			"nudge":        {nudgeSQL, fmt.Sprintf("'%s','%s'", orgs, tasks)},
-			"oldest":       {oldestDueSQL, ""},
+			"oldest":       {oldestDueSQL, "array[md5('1')::uuid, md5('2')::uuid]"},
 		} {
 			plan := b.explain(statement.sql, statement.args)
 			for _, banned := range []string{"Seq Scan", "Merge Join", "Hash Join", "Merge Append"} {

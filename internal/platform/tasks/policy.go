@@ -9,6 +9,7 @@ type Policy struct {
 	MaxBackoff  time.Duration // 1 h
 	Jitter      float64       // share of the pause by which it varies either way; 0.2; below zero: none
 	Timeout     time.Duration // bound on one attempt; 5 min
+	LostMax     int           // leases lost one after the other, from which on the task is poison; 3; below zero: no bound
 }
 
 func (p Policy) withDefaults() Policy {
@@ -27,11 +28,22 @@ func (p Policy) withDefaults() Policy {
 	if p.Timeout == 0 {
 		p.Timeout = 5 * time.Minute
 	}
+	if p.LostMax == 0 {
+		p.LostMax = 3
+	}
 	return p
 }
 
 // exhausted tells whether that many attempts are all the policy allows.
 func (p Policy) exhausted(attempts int) bool { return p.MaxAttempts > 0 && attempts >= p.MaxAttempts }
+
+// next is how long to wait after that many attempts, all failed, or why there is no other.
+func (p Policy) next(attempts int, _ time.Duration, chance float64) (pause time.Duration, dead string) {
+	if p.exhausted(attempts) {
+		return 0, DeadMaxAttempts
+	}
+	return p.pause(attempts, chance), ""
+}
 
 // pause is how long to wait after that many attempts, all failed; chance is from [0, 1) and spreads tasks that failed
 // together.

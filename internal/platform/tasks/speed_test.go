@@ -16,11 +16,14 @@ func BenchmarkQueueAndFinish(b *testing.B) {
 	for _, size := range []int{1, 10, 100, 500} {
 		b.Run(fmt.Sprintf("slice=%d", size), func(b *testing.B) {
 			k := setup(b)
-			node := k.node("a", Config{})
+			node := k.node("a", Config{Workers: 512})
+			node.Handle("test", Policy{}, func(context.Context, Task) Verdict { return Succeeded() })
 			node.phase = phaseRunning
+			k.acquaint(node)
 			rounds := 0
 			for b.Loop() {
 				rounds++
+				k.acquaint(node)
 				list := k.queueOnly(node, k.specs(size)...)
 				done := make([]Completion, size)
 				for i, task := range list {
@@ -55,7 +58,7 @@ func BenchmarkDispatch(b *testing.B) {
 		var list []Task
 		err := k.db.InTx(b.Context(), func(ctx context.Context, tx postgres.Tx) error {
 			var batch pgx.Batch
-			list = node.Queue(&batch, k.specs(size))
+			list = node.EnqueueIn(&batch, k.specs(size))
 			return tx.SendBatch(ctx, &batch).Close()
 		})
 		if err != nil {

@@ -1,5 +1,5 @@
 // Package tasks is durable work: queued in the transaction that wants it, run at least once by some node, its outcome
-// recorded once. It owns the tables task, task_live and task_attempt.
+// recorded once. It owns the tables task, task_live, task_attempt, task_queue, task_key and task_dead_letter.
 //
 // A node works on a task only while it holds the task's lease: a token that it must show to finish the task or to prolong
 // the lease. A node that dies stops prolonging; when the lease has run out another node takes the task over, with
@@ -7,18 +7,25 @@
 // refused and its handler's context ended. All times that matter are the database's; a node trusts its own clock only to
 // stop early.
 //
-// States of a task, all in task_live: waiting (no lease, due_at is when it is wanted), leased (due_at is when the lease
-// ends), finished (no row).
+// States of a task, all in task_live; a task that has ended has no row there, and its last attempt says how it ended.
 //
-//	queued ──> leased ──> finished
-//	  │          │ ^
-//	  └> waiting <┘ └── leased again by another, when the lease ran out
+//	scheduled ──┐                          ┌──> ended
+//	            v                          │
+//	blocked ─> available ──> running ──────┤
+//	            ^              │ lease     │
+//	            ├──────────────┘ ran out   v
+//	            └───────────────────── retryable
+//
+// A task is dispatched by the node that queues it, at once, where nothing stands in the way. All others are found by pollers: a
+// round stages what is due, sees which lines have available tasks, asks pauses, holds and limits how many of each may be
+// begun, and only then claims that many. Nothing is claimed that then has to wait.
 package tasks
 
 import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +34,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/lane"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/limits"
 )
 
 // Config sizes a node. Zero fields take the defaults named beside them.
@@ -35,7 +43,7 @@ type Config struct {
 	Workers   int           // handlers at once; 256
 	Lease     time.Duration // how long a dead node's tasks stay with it; 30 s
 	Heartbeat time.Duration // how often a held lease is prolonged; 10 s, at most a third of Lease
-	PollMin   time.Duration // between two looks for due tasks, while there are some; 20 ms
+	PollMin   time.Duration // between two looks for due tasks, while there are some; 5 ms
 	PollMax   time.Duration // between two looks for due tasks, while there are none; 1 s
 	Drain     time.Duration // how long Run waits for running handlers once its context has ended; 15 s
 }
@@ -52,7 +60,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Lease = orDuration(c.Lease, 30*time.Second)
 	c.Heartbeat = min(orDuration(c.Heartbeat, 10*time.Second), c.Lease/3)
-	c.PollMin = orDuration(c.PollMin, 20*time.Millisecond)
+	c.PollMin = orDuration(c.PollMin, 5*time.Millisecond)
 	c.PollMax = max(orDuration(c.PollMax, time.Second), c.PollMin)
 	c.Drain = orDuration(c.Drain, 15*time.Second)
 	return c
@@ -61,27 +69,45 @@ func (c Config) withDefaults() Config {
 // Tasks queues tasks and, between Run's beginning and end, works on them. Safe for concurrent use, but for Handle and
 // Every, which come before Run.
 type Tasks struct {
-	cfg     Config
-	db      *postgres.DB
-	clock   clock.Clock
-	source  *ids.Source
-	log     *slog.Logger
-	metrics *metrics
-	finish  *lane.Lane[Completion, bool]
-	kinds   map[string]handling
-	sweeps  []sweep
-	hurry   chan struct{} // asks the poller to look sooner
-	giving  chan struct{} // asks for leases to be handed back
+	cfg      Config
+	db       *postgres.DB
+	clock    clock.Clock
+	source   *ids.Source
+	log      *slog.Logger
+	metrics  *metrics
+	finish   *lane.Lane[Completion, bool]
+	enqueue  *lane.Lane[[]Spec, []Enqueued]
+	limits   *limits.Limits
+	queues   *queues
+	kinds    map[string]handling
+	sweeps   []sweep
+	hurry    chan struct{} // asks the poller to look sooner
+	giving   chan struct{} // asks for leases to be handed back
+	lookSoon atomic.Bool   // a nudge may have made tasks available
 
 	mu       sync.Mutex
 	phase    phase
-	base     context.Context    // of every attempt; made by Run, ended when it has waited long enough
-	held     map[leaseKey]*held // every lease of this node that has been dispatched
-	ready    []*held            // those that wait for a worker, oldest first; dropped ones are passed over
-	waiting  int                // those in ready that are not dropped
-	running  int                // workers at work
-	returned []giveBack         // leases to be handed back
-	idle     chan struct{}      // closed when draining and no worker is left
+	base     context.Context     // of every attempt; made by Run, ended when it has waited long enough
+	held     map[leaseKey]*held  // every lease of this node that has been dispatched
+	ready    []*held             // those that wait for a worker, oldest first; dropped ones are passed over
+	waiting  int                 // those in ready that are not dropped
+	running  int                 // workers at work
+	returned []giveBack          // leases to be handed back
+	idle     chan struct{}       // closed when draining and no worker is left
+	hints    map[ids.ID]line     // lines with tasks that this node has queued and did not take
+	backlog  map[ids.ID]struct{} // lines in which tasks wait
+	turns    map[ids.ID]struct{} // ordering keys whose next task is to get its turn
+
+	// The poller's own.
+	lines      map[ids.ID]*queueing
+	staged     looks
+	stageAt    time.Time
+	lookAt     time.Time
+	lookDue    bool
+	lookedUpTo ids.ID
+	turnFrom   ids.ID // the line whose turn it is
+	turnsAt    time.Time
+	turnsFrom  ids.ID
 }
 
 // phase is what the node does with tasks.
@@ -94,24 +120,30 @@ const (
 )
 
 // New makes a node that does not work yet: without Run it only queues.
-func New(db *postgres.DB, cfg Config, now clock.Clock, source *ids.Source, registry prometheus.Registerer,
+func New(db *postgres.DB, cfg Config, slots *limits.Limits, now clock.Clock, source *ids.Source, registry prometheus.Registerer,
 	lanes *lane.Metrics, log *slog.Logger,
 ) *Tasks {
 	t := &Tasks{
 		cfg: cfg.withDefaults(), db: db, clock: now, source: source, log: log,
-		kinds: map[string]handling{}, held: map[leaseKey]*held{},
+		kinds: map[string]handling{}, held: map[leaseKey]*held{}, limits: slots, queues: newQueues(db, slots),
+		hints: map[ids.ID]line{}, backlog: map[ids.ID]struct{}{}, turns: map[ids.ID]struct{}{}, lines: map[ids.ID]*queueing{},
 		hurry: make(chan struct{}, 1), giving: make(chan struct{}, 1),
 	}
 	t.metrics = newMetrics(registry, t)
 	t.finish = lane.New(lane.Config{
-		Name: "task_finish", BatchMax: 256, QueueMax: 2*t.cfg.Workers + 64, Workers: 2, Timeout: t.cfg.Lease,
+		Name: "task_finish", BatchMax: 512, QueueMax: 2*t.cfg.Workers + 64, Workers: 2, Timeout: t.cfg.Lease,
 	}, lanes, t.finishBatch)
+	t.enqueue = lane.New(lane.Config{
+		Name: "task_enqueue", BatchMax: 512, QueueMax: 8192, Workers: 2, Timeout: t.cfg.Lease,
+	}, lanes, t.enqueueBatch)
+	t.Every("tasks.forget_keys", time.Minute, t.forgetKeys)
 	return t
 }
 
 type handling struct {
 	policy Policy
 	handle Handler
+	sends  bool // the handler itself says when what it does counts against limits
 }
 
 // Handle says who works on a kind of tasks. Call it before Run. A node leaves kinds it does not know to others.

@@ -18,6 +18,9 @@ type Verdict struct {
 	done     bool
 	finished bool
 	unclear  bool
+	dead     string
+	status   int
+	exchange []byte
 }
 
 // Succeeded finishes the task.
@@ -34,9 +37,19 @@ func Snooze(d time.Duration, code string) Verdict {
 	return Verdict{outcome: OutcomeSnoozed, code: code, next: d}
 }
 
-// Failed finishes the task without success and without another attempt.
+// RetryAfter is Retry, and not before d has passed.
+func RetryAfter(d time.Duration, code string, err error) Verdict {
+	return Verdict{outcome: OutcomeFailed, code: code, err: err, next: d}
+}
+
+// Failed finishes the task without success and without another attempt. It leaves a dead letter.
 func Failed(code string, err error) Verdict {
-	return Verdict{outcome: OutcomeFailed, code: code, err: err, done: true}
+	return Verdict{outcome: OutcomeFailed, code: code, err: err, done: true, dead: DeadNonRetryable}
+}
+
+// Cancelled finishes the task because nobody wants it any more.
+func Cancelled(code string) Verdict {
+	return Verdict{outcome: OutcomeCancelled, code: code, done: true}
 }
 
 // Finished says that the handler has ended the attempt through Finish, in its own transaction.

@@ -56,27 +56,57 @@ func (t *Tasks) attempt(h *held) {
 		t.letGo(task, unknownKindPause)
 		return
 	}
-	ctx, end := t.begin(h, kind.policy.Timeout)
+	policy := t.policyOf(&task, kind.policy)
+	ctx, end := t.begin(h, policy.Timeout)
 	defer end()
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errLeaseLost):
 		return
-	case cause != nil: // the node has stopped in between
+	case cause != nil || task.grant != nil && !kind.sends && !task.grant.Sent(): // the node has stopped in between, or what the limits gave is stale
 		t.letGo(task, 0)
 		return
 	}
-	verdict := Failed("attempts_used_up", errors.New("every attempt the policy allows was begun and none reported"))
-	if !kind.policy.exhausted(task.counted() - 1) {
+	verdict, hopeless := giveUp(&task, policy)
+	if !hopeless {
 		verdict = t.call(ctx, kind.handle, task)
+	}
+	if task.grant != nil {
+		task.grant.Done()
 	}
 	if verdict.finished {
 		t.mu.Lock()
 		outcome := h.outcome
 		t.mu.Unlock()
 		t.metrics.attempts.WithLabelValues(task.Kind, outcome).Inc()
-		return
+	} else {
+		t.report(ctx, conclude(task, policy, verdict, context.Cause(ctx), rand.Float64()))
 	}
-	t.report(ctx, conclude(task, kind.policy, verdict, context.Cause(ctx), rand.Float64()))
+	if !task.turn.IsZero() {
+		t.owe([]ids.ID{task.turn})
+		signal(t.hurry)
+	}
+}
+
+// policyOf is the kind's policy with what the task's queue and the task itself say otherwise.
+func (t *Tasks) policyOf(task *Task, p Policy) Policy {
+	if task.timeout > 0 {
+		p.Timeout = task.timeout
+	}
+	return p
+}
+
+// giveUp ends tasks for which nothing is to be tried any more.
+func giveUp(task *Task, policy Policy) (Verdict, bool) {
+	switch {
+	case task.expired:
+		return Verdict{outcome: OutcomeExpired, code: "expired", err: errors.New("its time was over before it could be begun"), done: true, dead: DeadExpired}, true
+	case policy.LostMax > 0 && task.lost >= policy.LostMax:
+		return Verdict{outcome: OutcomeFailed, code: "poison", err: errors.New("the nodes that worked on it died, one after the other"), done: true, dead: DeadPoison}, true
+	case policy.exhausted(task.counted() - 1):
+		return Verdict{outcome: OutcomeFailed, code: "attempts_used_up", err: errors.New("every attempt the policy allows was begun and none reported"), done: true, dead: DeadMaxAttempts}, true
+	default:
+		return Verdict{}, false
+	}
 }
 
 // begin makes the attempt's context. A lease that was lost in the meantime makes one that has ended.
@@ -110,7 +140,8 @@ func (t *Tasks) call(ctx context.Context, handle Handler, task Task) (v Verdict)
 // conclude turns a verdict into the attempt's end. cause is why the attempt's context ended, if it has.
 func conclude(task Task, policy Policy, v Verdict, cause error, chance float64) Completion {
 	c := Completion{
-		Task: task, Outcome: v.outcome, ErrorCode: v.code, Detail: detailOf(v.err), Next: v.next, Done: v.done, unclear: v.unclear,
+		Task: task, Outcome: v.outcome, ErrorCode: v.code, Detail: detailOf(v.err), Status: v.status, Exchange: v.exchange, Next: v.next, Done: v.done,
+		Dead: v.dead, unclear: v.unclear,
 	}
 	if v.done || v.outcome == OutcomeSnoozed {
 		return c
@@ -119,16 +150,29 @@ func conclude(task Task, policy Policy, v Verdict, cause error, chance float64) 
 	case errors.Is(cause, errStopping):
 		c.Outcome, c.Next, c.unclear = OutcomeInterrupted, 0, true
 		return c
-	case errors.Is(cause, errTimedOut):
+	case errors.Is(cause, errCancelled):
+		c.Outcome, c.Done = OutcomeCancelled, true
+		return c
+	case errors.Is(cause, errTimedOut) && v.outcome == OutcomeFailed:
 		c.Outcome, c.unclear = OutcomeTimedOut, true
 	}
-	if policy.exhausted(task.counted()) {
-		c.Done = true
+	if excuses(c.Outcome) {
+		if task.rateLimited >= rateLimitedMax {
+			c.Done, c.Dead = true, DeadMaxRateLimited
+		}
 		return c
 	}
-	c.Next = policy.pause(task.counted(), chance)
+	pause, dead := policy.next(task.counted(), task.sinceFailure, chance)
+	if dead != "" {
+		c.Done, c.Dead = true, dead
+		return c
+	}
+	c.Next = max(c.Next, pause)
 	return c
 }
+
+// rateLimitedMax bounds how often the other side may turn a task away.
+const rateLimitedMax = 1000
 
 // detailMax bounds an error's text in the history, in bytes.
 const detailMax = 2000

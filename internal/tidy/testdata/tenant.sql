@@ -52,8 +52,9 @@ select pg_temp.org(n), 'key-' || n, date_trunc('month', pg_temp.at(n))::date, sh
 
 insert into task (org_id, id, queue, kind, args, subject_type, subject_id, created_at)
 select pg_temp.org(n), pg_temp.id(n, 7), 'payments', 'payments.attempt', '{}', 'payment', pg_temp.id(n, 5), pg_temp.at(n) from generate_series(:first, :last) n;
-insert into task_live (org_id, task_id, queue, due_at, attempt, lease_token, leased_by, leased_at)
-select pg_temp.org(n), pg_temp.id(n, 7), 'payments', now() + (n % 100 - 30) * interval '1 minute', 1,
+insert into task_live (org_id, task_id, line, state, turn, due_at, attempt, lease_token, leased_by, leased_at)
+select pg_temp.org(n), pg_temp.id(n, 7), pg_temp.id(n % 10, 11), case when n % 2 = 0 then 'running' when n % 3 = 0 then 'available' when n % 7 = 0 then 'blocked' else 'retryable' end,
+    case when n % 7 = 0 and n % 2 <> 0 and n % 3 <> 0 then pg_temp.id(n % 50, 12) end, now() + (n % 100 - 30) * interval '1 minute', 1,
     case when n % 2 = 0 then pg_temp.id(n, 7) end, case when n % 2 = 0 then 'a' end, case when n % 2 = 0 then now() end
 from generate_series(:first, :last, 5) n;
 insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome)

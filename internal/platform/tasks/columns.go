@@ -1,0 +1,101 @@
+package tasks
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+)
+
+// columns are the arrays of enqueueSQL. Those that most tasks do without are made when the first task has one.
+type columns struct {
+	n                                          int
+	orgs, ids, lines                           []ids.ID
+	queues, kinds                              []string
+	args                                       [][]byte
+	taken                                      []bool
+	afters                                     []int64
+	ats, expiries                              []*time.Time
+	subjectTypes, subjectIDs, destinations     []*string
+	limitKeys, orderingKeys, fairnessKeys      []*string
+	names, keys, idempotencyKeys, traceParents []*string
+	units, priorities, timeouts                []*int64
+	weights                                    []*float64
+	retries, tags                              [][]byte
+	replays, turns                             []*ids.ID
+}
+
+func (c *columns) grow(n int) {
+	c.n = n
+	c.orgs, c.ids, c.lines = make([]ids.ID, n), make([]ids.ID, n), make([]ids.ID, n)
+	c.queues, c.kinds, c.args = make([]string, n), make([]string, n), make([][]byte, n)
+	c.taken, c.afters = make([]bool, n), make([]int64, n)
+}
+
+// put sets an element of a column that need not be there.
+func put[T any](column *[]T, n, i int, value T) {
+	if *column == nil {
+		*column = make([]T, n)
+	}
+	(*column)[i] = value
+}
+
+func (c *columns) add(i int, s *Spec, task *Task, taken bool) {
+	c.orgs[i], c.ids[i], c.lines[i], c.queues[i], c.kinds[i], c.args[i] = task.OrgID, task.ID, task.line, task.Queue, task.Kind, task.Args
+	c.taken[i], c.afters[i] = taken, max(0, s.After.Microseconds())
+	for _, text := range []struct {
+		column *[]*string
+		value  string
+	}{
+		{&c.subjectTypes, s.SubjectType}, {&c.subjectIDs, s.SubjectID}, {&c.destinations, s.Destination}, {&c.limitKeys, s.LimitKey},
+		{&c.orderingKeys, s.OrderingKey}, {&c.fairnessKeys, s.FairnessKey}, {&c.names, s.Name}, {&c.keys, keyOfSpec(s)},
+		{&c.idempotencyKeys, s.IdempotencyKey}, {&c.traceParents, s.TraceParent},
+	} {
+		if text.value != "" {
+			put(text.column, c.n, i, &text.value)
+		}
+	}
+	for _, number := range []struct {
+		column *[]*int64
+		value  int64
+		usual  int64
+	}{
+		{&c.units, int64(task.Units), 1}, {&c.priorities, int64(s.Priority), 0}, {&c.timeouts, int64(s.Timeout.Seconds()), 0},
+	} {
+		if number.value != number.usual {
+			put(number.column, c.n, i, &number.value)
+		}
+	}
+	if !s.At.IsZero() {
+		put(&c.ats, c.n, i, &s.At)
+	}
+	if !s.ExpiresAt.IsZero() {
+		put(&c.expiries, c.n, i, &s.ExpiresAt)
+	}
+	if s.FairnessWeight > 0 {
+		weight := float64(s.FairnessWeight)
+		put(&c.weights, c.n, i, &weight)
+	}
+	if len(s.Retry) > 0 {
+		put(&c.retries, c.n, i, s.Retry)
+	}
+	if len(s.Tags) > 0 {
+		text, _ := json.Marshal(s.Tags) // a list of strings always can be
+		put(&c.tags, c.n, i, text)
+	}
+	if !task.turn.IsZero() {
+		put(&c.turns, c.n, i, &task.turn)
+	}
+	if !s.ReplayOf.IsZero() {
+		put(&c.replays, c.n, i, &s.ReplayOf)
+	}
+}
+
+func (c *columns) arguments(token *ids.ID, node string, leaseUS int64) []any {
+	return []any{
+		c.orgs, c.ids, c.queues, c.kinds, c.args, c.lines, c.taken, c.afters, c.ats,
+		c.subjectTypes, c.subjectIDs, c.destinations, c.limitKeys, c.units, c.orderingKeys, c.fairnessKeys, c.weights, c.priorities,
+		c.names, c.keys, c.expiries, c.timeouts, c.retries, c.idempotencyKeys, c.traceParents, c.tags, c.replays, c.turns,
+		token, node, leaseUS,
+	}
+}

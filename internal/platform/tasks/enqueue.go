@@ -1,0 +1,239 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/lane"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+)
+
+// The lease of a task that is queued and taken at once begins with the statement, not with the transaction, so that it
+// cannot be older than the node thinks. Columns that no task of the batch has come as no array at all. What has an ordering key
+// waits for its turn, which is given after the commit.
+
+// hot
+const enqueueSQL = `
+	with spec as (
+		select s.*, coalesce(s.at, statement_timestamp() + s.after_us * interval '1 microsecond') as due
+		from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::json[], $6::uuid[], $7::boolean[], $8::bigint[], $9::timestamptz[],
+			$10::text[], $11::text[], $12::text[], $13::text[], $14::bigint[], $15::text[], $16::text[], $17::float8[], $18::bigint[],
+			$19::text[], $20::text[], $21::timestamptz[], $22::bigint[], $23::json[], $24::text[], $25::text[], $26::json[], $27::uuid[], $28::uuid[])
+			as s (org_id, id, queue, kind, args, line, taken, after_us, at,
+				subject_type, subject_id, destination, limit_key, units, ordering_key, fairness_key, fairness_weight, priority,
+				name, key, expires_at, timeout_seconds, retry_config, idempotency_key, traceparent, tags, replay_of, turn)
+	), stored as (
+		insert into task (org_id, id, queue, kind, args, created_at, scheduled_at, subject_type, subject_id, destination, limit_key, units,
+			ordering_key, fairness_key, fairness_weight, priority, name, expires_at, timeout_seconds, retry_config, idempotency_key,
+			traceparent, tags, replay_of)
+		select org_id, id, queue, kind, args, now(), case when after_us > 0 or at is not null then due end, subject_type, subject_id,
+			destination, limit_key, coalesce(units, 1), ordering_key, fairness_key, fairness_weight, coalesce(priority, 1), name, expires_at,
+			timeout_seconds, retry_config, idempotency_key, traceparent,
+			case when tags is not null then array(select json_array_elements_text(tags)) end, replay_of
+		from spec
+	)
+	insert into task_live (org_id, task_id, line, priority, turn, key, state, due_at, attempt, lease_token, leased_by, leased_at)
+	select org_id, id, line, coalesce(priority, 1), turn, key,
+		case when taken then 'running' when turn is not null then 'blocked' when due > statement_timestamp() then 'scheduled' else 'available' end,
+		case when taken then statement_timestamp() + $31::bigint * interval '1 microsecond' else due end,
+		taken::integer,
+		case when taken then $29::uuid end, case when taken then $30::text end, case when taken then statement_timestamp() end
+	from spec`
+
+// EnqueueIn adds one statement to a batch of the transaction that wants the work done, and returns the tasks in the order of
+// the specs. Those that nothing stands in the way of come leased to this node: after the commit, and only then, hand all of
+// them to Dispatch. If they never get there they are taken up when the lease runs out, or found by another node. Specs with a
+// Name or a UniqueKey go to EnqueueTx. It does nothing for an empty list.
+func (t *Tasks) EnqueueIn(b *pgx.Batch, specs []Spec) []Task {
+	if len(specs) == 0 {
+		return nil
+	}
+	list, args := t.prepare(specs)
+	b.Queue(enqueueSQL, args...)
+	return list
+}
+
+// Enqueued is what became of a spec.
+type Enqueued struct {
+	Task
+	// Deduplicated says that nothing was queued: ID is of the task that has the name or the unique key.
+	Deduplicated bool
+}
+
+// EnqueueTx queues work in the transaction that wants it done, one Enqueued each, in order. After the commit, and only then, hand
+// the result to DispatchEnqueued.
+func (t *Tasks) EnqueueTx(ctx context.Context, tx postgres.Tx, specs []Spec) ([]Enqueued, error) {
+	out := make([]Enqueued, len(specs))
+	chosen, err := t.takeKeys(ctx, tx, specs, out)
+	if err != nil || len(chosen) == 0 {
+		return out, err
+	}
+	fresh := specs
+	if len(chosen) < len(specs) {
+		fresh = make([]Spec, len(chosen))
+		for n, i := range chosen {
+			fresh[n] = specs[i]
+		}
+	}
+	list, args := t.prepare(fresh)
+	if _, err := tx.Exec(ctx, enqueueSQL, args...); err != nil {
+		return nil, fmt.Errorf("queue tasks: %w", err)
+	}
+	for n, i := range chosen {
+		out[i].Task = list[n]
+	}
+	return out, nil
+}
+
+// Enqueue queues work in a transaction of its own and has it dispatched; what several callers ask for at the same time is
+// committed together.
+func (t *Tasks) Enqueue(ctx context.Context, specs []Spec) ([]Enqueued, error) {
+	if len(specs) > enqueueTogetherMax {
+		return t.enqueueList(ctx, specs)
+	}
+	return t.enqueue.Do(ctx, specs)
+}
+
+// enqueueTogetherMax is from which size on a list is committed by itself.
+const enqueueTogetherMax = 32
+
+// enqueueList commits one caller's list. A single statement is a transaction of its own: there is nothing to begin or to commit.
+func (t *Tasks) enqueueList(ctx context.Context, specs []Spec) ([]Enqueued, error) {
+	specs = t.withIDs(specs)
+	var out []Enqueued
+	runs := 0
+	err := t.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
+		if runs++; runs > 1 {
+			var done bool
+			if err := tx.QueryRow(ctx, isQueuedSQL, specs[0].OrgID, specs[0].ID).Scan(&done); err != nil || done {
+				return err // the commit's answer was lost, and it had been made
+			}
+		}
+		var err error
+		out, err = t.EnqueueTx(ctx, tx, specs)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.DispatchEnqueued(out)
+	return out, nil
+}
+
+const isQueuedSQL = `select exists (select from task where org_id = $1 and id = $2)`
+
+// withIDs gives the specs their ids before the transaction, which may run twice.
+func (t *Tasks) withIDs(specs []Spec) []Spec {
+	out := make([]Spec, len(specs))
+	copy(out, specs)
+	for i := range out {
+		if out[i].ID.IsZero() {
+			out[i].ID = t.source.New()
+		}
+	}
+	return out
+}
+
+// enqueueBatch is the lane's.
+func (t *Tasks) enqueueBatch(ctx context.Context, batch [][]Spec) ([]lane.Result[[]Enqueued], error) {
+	var specs []Spec
+	for _, list := range batch {
+		specs = append(specs, list...)
+	}
+	all, err := t.enqueueList(ctx, specs)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]lane.Result[[]Enqueued], len(batch))
+	for i, list := range batch {
+		results[i].Value, all = all[:len(list):len(list)], all[len(list):]
+	}
+	return results, nil
+}
+
+// DispatchEnqueued is Dispatch for what EnqueueTx has queued.
+func (t *Tasks) DispatchEnqueued(list []Enqueued) {
+	own := make([]Task, 0, len(list))
+	for i := range list {
+		if !list[i].Deduplicated {
+			own = append(own, list[i].Task)
+		}
+	}
+	t.Dispatch(own)
+}
+
+// prepare makes the tasks of specs and the statement's arguments.
+func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
+	token := t.leaseForNew()
+	since, startedAt := monotonic(), t.clock()
+	list := make([]Task, len(specs))
+	var c columns
+	c.grow(len(specs))
+	lines := map[line]ids.ID{}
+	room := t.roomAtOnce()
+	for i := range specs {
+		task := taskOf(&specs[i])
+		if task.ID.IsZero() {
+			task.ID = t.source.New()
+		}
+		id, known := lines[task.lineOf()]
+		if !known {
+			id = task.lineOf().id()
+			lines[task.lineOf()] = id
+		}
+		task.line, task.since = id, since
+		taken := token != nil && room > 0 && t.atOnce(&specs[i], &task)
+		if taken {
+			room--
+			task.Lease, task.Attempt, task.StartedAt, task.since = *token, 1, startedAt, since
+		}
+		c.add(i, &specs[i], &task, taken)
+		list[i] = task
+	}
+	return list, c.arguments(token, t.cfg.Node, t.cfg.Lease.Microseconds())
+}
+
+func taskOf(s *Spec) Task {
+	task := Task{
+		OrgID: s.OrgID, ID: s.ID, Queue: s.Queue, Destination: s.Destination, LimitKey: s.LimitKey, FairnessKey: s.FairnessKey,
+		Kind: s.Kind, Args: s.Args, SubjectType: s.SubjectType, SubjectID: s.SubjectID, Units: max(s.Units, 1),
+		IdempotencyKey: s.IdempotencyKey, TraceParent: s.TraceParent, timeout: s.Timeout, retry: s.Retry,
+	}
+	if task.Queue == "" {
+		task.Queue = DefaultQueue
+	}
+	if len(task.Args) == 0 {
+		task.Args = []byte("{}")
+	}
+	if s.OrderingKey != "" {
+		task.turn = turnOf(task.OrgID, task.Queue, s.OrderingKey)
+	}
+	return task
+}
+
+// DefaultQueue is where work goes that names no queue.
+const DefaultQueue = "default"
+
+// leaseForNew makes the token for tasks taken as they are queued, or none when this node takes no tasks.
+func (t *Tasks) leaseForNew() *ids.ID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.phase != phaseRunning {
+		return nil
+	}
+	token := t.source.New()
+	return &token
+}
+
+// roomAtOnce is how many tasks this node may take as they are queued.
+func (t *Tasks) roomAtOnce() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cfg.Workers*(1+waitingPerWorker) - t.running - t.waiting
+}
+
+// RunEnqueue commits what Enqueue is asked for until ctx ends; a node that only queues needs it too. Call it once.
+func (t *Tasks) RunEnqueue(ctx context.Context) error { return t.enqueue.Run(ctx) }

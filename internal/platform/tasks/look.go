@@ -1,0 +1,128 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+)
+
+// The lines that have available tasks, one index probe each, and one task of each line that is new to this node: it says what the
+// line is.
+
+// hot
+const lookSQL = `
+	with recursive lines as (
+		(select l.line from task_live l where l.state = 'available' and l.line > $1 order by l.line limit 1)
+		union all
+		select (select l.line from task_live l where l.state = 'available' and l.line > p.line order by l.line limit 1)
+		from lines p
+		where p.line is not null
+	)
+	select line from lines where line is not null limit $2`
+
+// hot
+const describeSQL = `
+	select n.line, k.org_id, k.queue, coalesce(k.destination, ''), coalesce(k.limit_key, ''), coalesce(k.fairness_key, ''), k.units,
+		coalesce(k.fairness_weight, 1)::float8
+	from unnest($1::uuid[]) as n (line)
+	cross join lateral (
+		select l.org_id, l.task_id from task_live l where l.line = n.line and l.state = 'available' limit 1
+	) l
+	join task k on k.org_id = l.org_id and k.id = l.task_id`
+
+const (
+	looksMax = 512              // lines of one look; the next goes on where it ended
+	lineKept = time.Minute      // how long a line in which nothing is found is asked for tasks
+	linesMax = 8192             // lines that a node asks at all
+	deeply   = 10 * time.Second // between two claims from a line that go all the way
+	slack    = 5 * time.Second  // how long ago, by its place, a task may be that is found at once
+)
+
+// queueing is a line as this node's poller knows it.
+type queueing struct {
+	line
+	id      ids.ID
+	weight  float64
+	found   time.Time    // when tasks were last found in it, or hinted at
+	hungry  bool         // there was more than was asked for
+	after   [4]time.Time // by priority: the place of the last task claimed, by the database's clock
+	deep    time.Time    // the last claim that went all the way
+	blocked time.Time    // nothing may be begun before
+}
+
+// look finds the lines that have available tasks.
+func (t *Tasks) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	rows, err := t.db.Pool().Query(ctx, lookSQL, t.lookedUpTo, looksMax)
+	if err != nil {
+		return fmt.Errorf("look for tasks: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[ids.ID])
+	if err != nil {
+		return fmt.Errorf("look for tasks: %w", err)
+	}
+	t.lookedUpTo = ids.ID{}
+	if len(found) == looksMax {
+		t.lookedUpTo = found[looksMax-1]
+	}
+	now := monotonic()
+	var strange []ids.ID
+	for _, id := range found {
+		if q := t.lines[id]; q != nil {
+			q.found = now
+		} else if len(t.lines)+len(strange) < linesMax {
+			strange = append(strange, id)
+		}
+	}
+	return t.describe(ctx, strange, now)
+}
+
+func (t *Tasks) describe(ctx context.Context, strange []ids.ID, now time.Time) error {
+	if len(strange) == 0 {
+		return nil
+	}
+	rows, err := t.db.Pool().Query(ctx, describeSQL, strange)
+	if err != nil {
+		return fmt.Errorf("describe lines of tasks: %w", err)
+	}
+	q := queueing{}
+	_, err = pgx.ForEachRow(rows, []any{&q.id, &q.org, &q.queue, &q.destination, &q.limitKey, &q.fairnessKey, &q.units, &q.weight}, func() error {
+		known := q
+		known.found = now
+		t.lines[q.id] = &known
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("describe lines of tasks: %w", err)
+	}
+	return nil
+}
+
+// takeHints adds the lines that were hinted at, and drops those in which nothing is found any more.
+func (t *Tasks) takeHints(now time.Time) {
+	t.mu.Lock()
+	hints := t.hints
+	t.hints = map[ids.ID]line{}
+	t.mu.Unlock()
+	for id, l := range hints {
+		q := t.lines[id]
+		if q == nil {
+			if len(t.lines) >= linesMax {
+				continue
+			}
+			q = &queueing{line: l, id: id, weight: 1}
+			t.lines[id] = q
+		}
+		q.found, q.hungry = now, true
+	}
+	for id, q := range t.lines {
+		if now.Sub(q.found) > lineKept {
+			delete(t.lines, id)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package tasks
+
+import (
+	"context"
+	"time"
+)
+
+// poll looks for tasks until ctx ends: at once when it is told of some, often while there are some, rarely while there are none.
+func (t *Tasks) poll(ctx context.Context) {
+	pause, measured := t.cfg.PollMin, time.Time{}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.hurry:
+			pause = t.cfg.PollMin
+		case <-t.limits.Freed():
+			pause = t.cfg.PollMin
+		case <-timer.C:
+		}
+		r, err := t.round(ctx)
+		switch {
+		case err != nil:
+			pause = t.cfg.PollMax
+			t.log.Warn("due tasks could not be taken", "error", err)
+		case r.again:
+			signal(t.hurry)
+		case r.found:
+			pause = t.cfg.PollMin
+		default:
+			pause = min(2*pause, t.cfg.PollMax)
+		}
+		if time.Since(measured) >= measureEvery {
+			measured = monotonic()
+			t.measure(ctx)
+		}
+		timer.Reset(min(pause, r.wait))
+	}
+}
+
+const measureEvery = 10 * time.Second
+
+// result is what a round came to.
+type result struct {
+	found bool          // there were tasks
+	again bool          // there are more that could be begun now
+	wait  time.Duration // until something is due, at the most
+}
+
+// round stages what is due, looks for lines with tasks, and claims what may be begun.
+func (t *Tasks) round(ctx context.Context) (result, error) {
+	now := monotonic()
+	r := result{wait: t.cfg.PollMax}
+	t.takeHints(now)
+	if !now.Before(t.stageAt) {
+		next, err := t.stage(ctx)
+		if err != nil {
+			return r, err
+		}
+		t.stageAt = now.Add(max(next, t.cfg.PollMin))
+	}
+	if err := t.giveTurns(ctx, now); err != nil {
+		return r, err
+	}
+	if t.lookSoon.Swap(false) || t.lookDue || !now.Before(t.lookAt) {
+		began := monotonic()
+		if err := t.look(ctx); err != nil {
+			return r, err
+		}
+		// A look that is dear, since a long transaction keeps what was taken in the index, is rare.
+		t.lookDue, t.lookAt = false, now.Add(max(t.cfg.PollMax, 10*time.Since(began)))
+	}
+	r.wait = min(r.wait, max(0, time.Until(t.stageAt)), max(0, time.Until(t.lookAt)))
+	if err := t.queues.refresh(ctx, now, t.lines); err != nil {
+		return r, err
+	}
+	budget := min(t.free(), claimMax)
+	if budget <= 0 || len(t.lines) == 0 {
+		return r, nil
+	}
+	shares, blockedFor := t.admit(now, budget)
+	r.wait = min(r.wait, blockedFor)
+	if len(shares) == 0 {
+		return r, nil
+	}
+	claimed, more, err := t.claim(ctx, shares)
+	r.found = claimed > 0
+	r.again = more && t.free() > 0
+	return r, err
+}
+
+// freed is called when a worker has nothing to do: tasks that wait are claimed by the handful, not one by one. The caller holds mu.
+func (t *Tasks) freed() {
+	if len(t.backlog) > 0 && (t.cfg.Workers-t.running)*8 >= t.cfg.Workers {
+		signal(t.hurry)
+	}
+}

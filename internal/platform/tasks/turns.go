@@ -1,0 +1,120 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+)
+
+// Of the tasks with one ordering key, all but one are blocked. When the one is done, the next gets its turn: here, after the
+// commit, because two transactions that end and queue at the same time do not see each other. Should two nodes give the turn to
+// two tasks, the unique index lets one of them through.
+
+// hot
+const giveTurnsSQL = `
+	with next as (
+		select n.org_id, n.task_id
+		from unnest($1::uuid[]) as k (turn)
+		cross join lateral (
+			select b.org_id, b.task_id
+			from task_live b
+			where b.turn = k.turn and b.state = 'blocked'
+			order by b.task_id
+			limit 1
+			for update skip locked
+		) n
+		where not exists (select from task_live a where a.org_id = n.org_id and a.turn = k.turn and a.state <> 'blocked')
+	)
+	update task_live l
+	set state = case when l.due_at > statement_timestamp() then 'scheduled' else 'available' end,
+		due_at = greatest(l.due_at, statement_timestamp())
+	from unnest((select array_agg(org_id order by org_id, task_id) from next), (select array_agg(task_id order by org_id, task_id) from next))
+		as n (org_id, task_id)
+	where l.org_id = n.org_id and l.task_id = n.task_id`
+
+// The turns for which tasks are blocked, from a place on, one index probe each.
+
+// hot
+const blockedTurnsSQL = `
+	with recursive turns as (
+		(select b.turn from task_live b where b.state = 'blocked' and b.turn > $1 order by b.turn limit 1)
+		union all
+		select (select b.turn from task_live b where b.state = 'blocked' and b.turn > t.turn order by b.turn limit 1)
+		from turns t
+		where t.turn is not null
+	)
+	select turn from turns where turn is not null limit $2`
+
+const turnsMax = 500 // turns of one round
+
+// giveTurns gives their turn to the next tasks that this node knows of, and now and then to all: the node that should have done it
+// may have died.
+func (t *Tasks) giveTurns(ctx context.Context, now time.Time) error {
+	turns := t.owed()
+	if !now.Before(t.turnsAt) {
+		blocked, err := t.blockedTurns(ctx)
+		if err != nil {
+			return err
+		}
+		turns = append(turns, blocked...)
+		t.turnsAt = now.Add(t.cfg.PollMax)
+	}
+	if len(turns) == 0 {
+		return nil
+	}
+	tag, err := t.db.Pool().Exec(ctx, giveTurnsSQL, turns)
+	if err != nil {
+		t.owe(turns)
+		if postgres.Constraint(err) == "task_live_turn_key" {
+			return nil // another node was faster with one of them
+		}
+		return fmt.Errorf("give tasks their turn: %w", err)
+	}
+	t.lookDue = t.lookDue || tag.RowsAffected() > 0
+	return nil
+}
+
+// owe has turns given at the next round.
+func (t *Tasks) owe(turns []ids.ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, turn := range turns {
+		t.turns[turn] = struct{}{}
+	}
+}
+
+func (t *Tasks) owed() []ids.ID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var turns []ids.ID
+	for turn := range t.turns {
+		if len(turns) == turnsMax {
+			break
+		}
+		turns = append(turns, turn)
+		delete(t.turns, turn)
+	}
+	return turns
+}
+
+// blockedTurns goes through the turns with blocked tasks, some each time.
+func (t *Tasks) blockedTurns(ctx context.Context) ([]ids.ID, error) {
+	rows, err := t.db.Pool().Query(ctx, blockedTurnsSQL, t.turnsFrom, turnsMax)
+	if err != nil {
+		return nil, fmt.Errorf("look for blocked tasks: %w", err)
+	}
+	turns, err := pgx.CollectRows(rows, pgx.RowTo[ids.ID])
+	if err != nil {
+		return nil, fmt.Errorf("look for blocked tasks: %w", err)
+	}
+	t.turnsFrom = ids.ID{}
+	if len(turns) == turnsMax {
+		t.turnsFrom = turns[turnsMax-1]
+	}
+	return turns, nil
+}
