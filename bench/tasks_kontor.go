@@ -6,13 +6,13 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/lane"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/limits"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -27,6 +27,8 @@ type kontorPipeline struct {
 	tasks    *tasks.Tasks // that works, while there is one; else one that only enqueues
 	enqueues *tasks.Tasks
 	registry *prometheus.Registry // of the one that works
+	lanes    context.Context      // of what nodes enqueue
+	stop     func()
 }
 
 func openKontor(ctx context.Context, url string, isNew bool) (pipeline, error) {
@@ -41,17 +43,25 @@ func openKontor(ctx context.Context, url string, isNew bool) (pipeline, error) {
 	}
 	source := ids.NewSource(clock.System)
 	k := &kontorPipeline{db: db, source: source, org: source.New()}
+	k.lanes, k.stop = context.WithCancel(context.WithoutCancel(ctx))
 	k.enqueues, _ = k.node(tasks.Config{})
 	k.tasks = k.enqueues
 	return k, nil
 }
 
-func (k *kontorPipeline) close() { k.db.Close() }
+func (k *kontorPipeline) close() {
+	k.stop()
+	k.db.Close()
+}
 
 func (k *kontorPipeline) node(config tasks.Config) (*tasks.Tasks, *prometheus.Registry) {
 	config.Node = "bench-" + ids.Format("node", k.source.New())
 	registry := prometheus.NewRegistry()
-	return tasks.New(k.db, config, clock.System, k.source, registry, lane.NewMetrics(registry), slog.New(slog.DiscardHandler)), registry
+	log := slog.New(slog.DiscardHandler)
+	slots := limits.New(k.db, limits.Config{Node: config.Node}, k.source, registry, log)
+	node := tasks.New(k.db, config, slots, clock.System, k.source, registry, lane.NewMetrics(registry), log)
+	go func() { _ = node.RunEnqueue(k.lanes) }() // never fails
+	return node, registry
 }
 
 // kontorArgs are the arguments of a task that does nothing.
@@ -66,17 +76,9 @@ func (k *kontorPipeline) enqueue(ctx context.Context, n int) error {
 	}
 	specs := make([]tasks.Spec, n)
 	for i := range specs {
-		specs[i] = tasks.Spec{OrgID: k.org, Kind: "noop", Args: args, SubjectType: "bench", SubjectID: k.org}
+		specs[i] = tasks.Spec{OrgID: k.org, Kind: "noop", Args: args}
 	}
-	var list []tasks.Task
-	err = k.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
-		var batch pgx.Batch
-		list = k.tasks.Queue(&batch, specs)
-		return tx.SendBatch(ctx, &batch).Close()
-	})
-	if err == nil {
-		k.tasks.Dispatch(list)
-	}
+	_, err = k.tasks.Enqueue(ctx, specs)
 	return err
 }
 

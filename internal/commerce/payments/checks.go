@@ -192,19 +192,31 @@ const forgottenAttemptsSQL = `
 		else a.answer is null or a.answer_status is null or a.finished_at is null end
 	order by a.org_id, a.id limit 10`
 
+// The tasks of one payment name one subject, and those of two payments do not.
+
 const strayTasksSQL = `
-	select t.org_id, 'tsk:' || t.id,
-		case count(a.id)
-			when 0 then format('it is for %s, and for no attempt', t.subject_id)
-			else format('it is for %s attempts', count(a.id))
+	with grounded as (
+		select t.org_id, t.id, t.subject_id, count(a.id) as attempts, min(a.payment_id::text) as payment_id
+		from task t
+		left join payment_attempt a on a.org_id = t.org_id and a.task_id = t.id
+		where t.kind = 'payments.attempt'
+		group by t.org_id, t.id, t.subject_id
+	), compared as (
+		select g.*, min(g.payment_id) over subject <> max(g.payment_id) over subject
+			or min(g.subject_id) over payment <> max(g.subject_id) over payment as strays
+		from grounded g
+		window subject as (partition by g.org_id, g.subject_id), payment as (partition by g.org_id, g.payment_id)
+	)
+	select org_id, 'tsk:' || id,
+		case attempts
+			when 0 then format('it is for %s, and for no attempt', subject_id)
+			when 1 then format('it is for %s, and its attempt is one of pay:%s', subject_id, payment_id)
+			else format('it is for %s attempts', attempts)
 		end,
 		count(*) over ()
-	from task t
-	left join payment_attempt a on a.org_id = t.org_id and a.task_id = t.id
-	where t.kind = 'payments.attempt'
-	group by t.org_id, t.id, t.subject_id
-	having count(a.id) <> 1
-	order by t.org_id, t.id limit 10`
+	from compared
+	where attempts <> 1 or strays
+	order by org_id, id limit 10`
 
 const unbookedAttemptsSQL = `
 	select a.org_id, 'att:' || a.id,

@@ -232,7 +232,9 @@ func TestDamagedPaymentsAreReported(t *testing.T) {
 		{
 			"a task that carries out another payment's attempt",
 			[]string{
-				`update task set subject_id = (select id from payment where status = 'voided')
+				`update task set subject_id = (select k.subject_id from payment p
+					join payment_attempt a on a.org_id = p.org_id and a.payment_id = p.id
+					join task k on k.org_id = a.org_id and k.id = a.task_id where p.status = 'voided' limit 1)
 				where id = (select task_id from payment_attempt where kind = 'refund' and state = 'processing')`,
 			},
 			[]string{"payments.tasks.grounded"},
