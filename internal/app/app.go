@@ -62,7 +62,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	registry, source := a.tel.Registry, ids.NewSource(a.now)
 	if a.db, err = postgres.Open(ctx, cfg.DatabaseURL, postgres.Options{
 		ConnectionsMax: int32(cfg.DatabaseConnectionsMax), //nolint:gosec // Check bounds it
-		Name:           "kontor " + cfg.Node, Traced: a.tel.Tracing(),
+		Name:           cfg.sessionName(), Traced: a.tel.Tracing(), Pooler: cfg.DatabasePooler,
 	}); err != nil {
 		return nil, err
 	}

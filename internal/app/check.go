@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/telemetry"
 )
 
@@ -49,6 +50,7 @@ func (k *checker) err() error {
 func (c Config) Check() error {
 	k := newChecker()
 	k.database(c.DatabaseURL)
+	k.pooler(c.DatabasePooler)
 	k.between("database-connections-max", c.DatabaseConnectionsMax, 4, 1000)
 	k.roles(c.Roles)
 	k.refuse(regexp.MustCompile(`^[A-Za-z0-9._:-]{1,100}$`).MatchString(c.Node), "node",
@@ -78,6 +80,7 @@ func (c Config) Check() error {
 func (c Config) checkDatabase() error {
 	k := newChecker()
 	k.database(c.DatabaseURL)
+	k.pooler(c.DatabasePooler)
 	return k.err()
 }
 
@@ -88,6 +91,11 @@ func (k *checker) database(databaseURL string) {
 		_, err := pgx.ParseConfig(databaseURL)
 		k.refuse(err == nil, "database-url", "want postgres://user:password@host:port/database")
 	}
+}
+
+func (k *checker) pooler(pooler postgres.Pooler) {
+	k.refuse(pooler == postgres.PoolerNone || pooler == postgres.PoolerTransaction, "database-pooler",
+		"want none or transaction, not "+strconv.Quote(string(pooler)))
 }
 
 func (k *checker) roles(roles []Role) {

@@ -178,30 +178,40 @@ func (c *cli) config(cmd *cobra.Command, defaults Config) (Config, error) {
 	return ReadConfig(defaults, cmd.Flags(), c.process.Environ)
 }
 
-// bindDatabase gives a verb the flag --database-url.
+// bindDatabase gives a verb the flags --database-url and --database-pooler.
 func (c *cli) bindDatabase(cmd *cobra.Command) {
+	BindSettings(cmd.Flags(), DefaultConfig(), "database-url", "database-pooler")
+}
+
+// bindDatabaseURL is bindDatabase for a verb that must reach PostgreSQL itself.
+func (c *cli) bindDatabaseURL(cmd *cobra.Command) {
 	BindSettings(cmd.Flags(), DefaultConfig(), "database-url")
 }
 
-// databaseURL reads what bindDatabase has bound.
-func (c *cli) databaseURL(cmd *cobra.Command) (string, error) {
+// database reads what bindDatabase has bound.
+func (c *cli) database(cmd *cobra.Command) (Config, error) {
 	cfg, err := c.config(cmd, DefaultConfig())
 	if err != nil {
-		return "", err
+		return Config{}, err
 	}
-	if err := cfg.checkDatabase(); err != nil {
-		return "", err
-	}
-	return cfg.DatabaseURL, nil
+	return cfg, cfg.checkDatabase()
+}
+
+// databaseURL is database for a verb that has its own way with the URL.
+func (c *cli) databaseURL(cmd *cobra.Command) (string, error) {
+	cfg, err := c.database(cmd)
+	return cfg.DatabaseURL, err
 }
 
 // openDatabase opens what bindDatabase has bound, for a verb that needs a few connections. Close it.
 func (c *cli) openDatabase(cmd *cobra.Command) (*postgres.DB, error) {
-	url, err := c.databaseURL(cmd)
+	cfg, err := c.database(cmd)
 	if err != nil {
 		return nil, err
 	}
-	return postgres.Open(cmd.Context(), url, postgres.Options{ConnectionsMax: 4, Name: "kontor " + cmd.Name()})
+	return postgres.Open(cmd.Context(), cfg.DatabaseURL, postgres.Options{
+		ConnectionsMax: 4, Name: "kontor " + cmd.Name(), Pooler: cfg.DatabasePooler,
+	})
 }
 
 // bindJSON gives a verb the flag --json.

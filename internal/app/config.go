@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/telemetry"
 )
 
@@ -31,6 +32,8 @@ type Config struct {
 	// DatabaseConnectionsMax is the size of this node's pool. The sum over all nodes must stay below the server's
 	// max_connections.
 	DatabaseConnectionsMax int
+	// DatabasePooler is what the URL leads to: PostgreSQL itself, or a pooler that gives each transaction another backend.
+	DatabasePooler postgres.Pooler
 
 	// Roles are the parts this node plays; at least one.
 	Roles []Role
@@ -80,6 +83,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		DatabaseConnectionsMax: 16,
+		DatabasePooler:         postgres.PoolerNone,
 		Roles:                  []Role{RoleAPI, RoleWorker, RoleRelay},
 		Node:                   nodeName(),
 		Listen:                 "127.0.0.1:8080",
@@ -104,6 +108,15 @@ func (c Config) Has(role Role) bool {
 		}
 	}
 	return false
+}
+
+// sessionName is how PostgreSQL lists this node. A pooler would have to rename a session whenever it passes from node to
+// node, which is a round trip.
+func (c Config) sessionName() string {
+	if c.DatabasePooler == postgres.PoolerTransaction {
+		return "kontor"
+	}
+	return "kontor " + c.Node
 }
 
 // ConfigError is everything that is wrong with a configuration, one sentence each.

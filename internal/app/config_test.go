@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kontorhq/kontor/internal/app"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
 
 const someURL = "postgres://kontor:secret@127.0.0.1:5432/kontor"
@@ -31,6 +32,10 @@ func readCases() []readCase {
 		{
 			name: "a flag wins", args: []string{"--listen=:2"}, environ: []string{"KONTOR_LISTEN=:1"},
 			want: func(c app.Config) bool { return c.Listen == ":2" },
+		},
+		{
+			name: "a pooler", environ: []string{"KONTOR_DATABASE_POOLER=transaction"},
+			want: func(c app.Config) bool { return c.DatabasePooler == postgres.PoolerTransaction },
 		},
 		{
 			name: "an empty variable is not set", environ: []string{"KONTOR_LISTEN="},
@@ -118,6 +123,7 @@ func TestConfigCheck(t *testing.T) {
 		{name: "the defaults and a database", change: func(*app.Config) {}},
 		{name: "no database", change: func(c *app.Config) { c.DatabaseURL = "" }, errs: []string{"--database-url (KONTOR_DATABASE_URL): is required"}},
 		{name: "no database at all", change: func(c *app.Config) { c.DatabaseURL = "postgres://u:secret@host:port/x" }, errs: []string{"want postgres://"}},
+		{name: "a strange pooler", change: func(c *app.Config) { c.DatabasePooler = "session" }, errs: []string{`--database-pooler (KONTOR_DATABASE_POOLER): want none or transaction, not "session"`}},
 		{name: "no role", change: func(c *app.Config) { c.Roles = nil }, errs: []string{"at least one"}},
 		{name: "a strange role", change: func(c *app.Config) { c.Roles = []app.Role{"api", "boss"} }, errs: []string{`no role "boss"`}},
 		{name: "a role twice", change: func(c *app.Config) { c.Roles = []app.Role{"api", "api"} }, errs: []string{"api is there twice"}},

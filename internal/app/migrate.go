@@ -55,7 +55,7 @@ func newMigrateUpCommand(c *cli) *cobra.Command {
 		Long: "Takes all steps that are still to be taken, and makes the partitions of the coming months.\n" +
 			"Safe to repeat, and to run by several at once: they take turns.",
 	}
-	c.bindDatabase(cmd)
+	c.bindDatabaseURL(cmd)
 	bindJSON(cmd)
 	cmd.RunE = c.run(func(cmd *cobra.Command, _ []string) error {
 		url, err := c.databaseURL(cmd)
@@ -90,7 +90,7 @@ func newMigrateStatusCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show which steps were taken; exit code 1 when some are not", Args: cobra.NoArgs,
 	}
-	c.bindDatabase(cmd)
+	c.bindDatabaseURL(cmd)
 	bindJSON(cmd)
 	cmd.RunE = c.run(func(cmd *cobra.Command, _ []string) error {
 		url, err := c.databaseURL(cmd)
@@ -125,7 +125,7 @@ func newMigrateDownCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "down", Short: "Take back the last step, and the data it made room for", Args: cobra.NoArgs,
 	}
-	c.bindDatabase(cmd)
+	c.bindDatabaseURL(cmd)
 	cmd.RunE = c.run(func(cmd *cobra.Command, _ []string) error {
 		url, err := c.databaseURL(cmd)
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
 
 // variablePrefix begins every environment variable that is Kontor's.
@@ -46,6 +48,7 @@ func settings() []setting {
 			func(c *Config) *string { return &c.DatabaseURL }),
 		number("database-connections-max", "connections", "size of this node's connection pool",
 			func(c *Config) *int { return &c.DatabaseConnectionsMax }),
+		poolerSetting(),
 		rolesSetting(),
 		text("listen", "address", "address of the API; port 0 takes a free one",
 			func(c *Config) *string { return &c.Listen }),
@@ -100,6 +103,17 @@ func number(name, kind, usage string, field func(*Config) *int) setting {
 				return fmt.Errorf("want a whole number of %s, not %q", kind, value)
 			}
 			*field(c) = n
+			return nil
+		},
+	}
+}
+
+func poolerSetting() setting {
+	return setting{
+		name: "database-pooler", kind: "mode", usage: "what the database's URL leads to: none, or a pooler in mode transaction",
+		show: func(c Config) string { return string(c.DatabasePooler) },
+		set: func(c *Config, value string) error {
+			c.DatabasePooler = postgres.Pooler(value)
 			return nil
 		},
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -106,15 +105,10 @@ const (
 // keepPartitions makes the partitions of the coming months and drops the months of idempotency records that nobody may
 // repeat any more. Every node with workers does it; the others then find nothing to do.
 func (a *App) keepPartitions(ctx context.Context) error {
-	conn, err := a.db.Pool().Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("keep the partitions: %w", err)
-	}
-	defer conn.Release()
-	if err := postgres.EnsurePartitions(ctx, conn.Conn()); err != nil {
+	if err := postgres.EnsurePartitions(ctx, a.db.Pool()); err != nil {
 		return err
 	}
-	dropped, err := postgres.RetirePartitions(ctx, conn.Conn(), idempotencyTable, a.now().Add(-idempotencyKept))
+	dropped, err := postgres.RetirePartitions(ctx, a.db.Pool(), idempotencyTable, a.now().Add(-idempotencyKept))
 	if len(dropped) > 0 {
 		a.log.InfoContext(ctx, "dropped what was kept long enough", "tables", dropped)
 	}

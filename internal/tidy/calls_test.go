@@ -54,6 +54,7 @@ func bans() []ban {
 			functions: []string{
 				"github.com/jackc/pgx/.Begin", "github.com/jackc/pgx/.BeginTx", "github.com/jackc/pgx/.BeginFunc",
 				"github.com/jackc/pgx/.BeginTxFunc", "github.com/jackc/pgx/.Commit", "database/sql.Begin", "database/sql.BeginTx", "database/sql.Commit",
+				modulePath + "/internal/kit/postgres.Begin", modulePath + "/internal/kit/postgres.BeginTx",
 			},
 			home: []string{"internal/kit/postgres"}, instead: "transactions are opened by kit/postgres",
 		},

@@ -38,7 +38,7 @@ func (n *planNode) read() float64 {
 // has no statistics: an order that the index does not give makes PostgreSQL sort the whole.
 func TestReadingAHotAccountReadsLittle(t *testing.T) {
 	t.Parallel()
-	db, err := postgres.Open(t.Context(), postgrestest.DB(t).URL, postgres.Options{ConnectionsMax: 1})
+	db, err := postgres.Open(t.Context(), postgrestest.DB(t).Direct, postgres.Options{ConnectionsMax: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

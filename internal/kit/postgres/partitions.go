@@ -22,10 +22,17 @@ const partitionedSQL = `
 	where c.relnamespace = current_schema()::regnamespace and p.partstrat = 'r'
 	order by c.relname`
 
+// Runner runs statements, each in a transaction of its own: a pool, or one connection.
+type Runner interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
 // EnsurePartitions makes the monthly partitions of every partitioned table, from last month to three months ahead.
 // A table is partitioned by the time within its UUIDv7, or by a date. Safe to call at any time, by several nodes.
-func EnsurePartitions(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, partitionedSQL)
+func EnsurePartitions(ctx context.Context, db Runner) error {
+	rows, err := db.Query(ctx, partitionedSQL)
 	if err != nil {
 		return fmt.Errorf("list the partitioned tables: %w", err)
 	}
@@ -35,7 +42,7 @@ func EnsurePartitions(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("list the partitioned tables: %w", err)
 	}
 	var now time.Time
-	if err := conn.QueryRow(ctx, `select now()`).Scan(&now); err != nil {
+	if err := db.QueryRow(ctx, `select now()`).Scan(&now); err != nil {
 		return fmt.Errorf("ask the database for the time: %w", err)
 	}
 	first := time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
@@ -46,7 +53,7 @@ func EnsurePartitions(ctx context.Context, conn *pgx.Conn) error {
 			statement := fmt.Sprintf(`create table if not exists %s partition of %s for values from ('%s') to ('%s')`,
 				pgx.Identifier{t.Name + from.Format("_2006_01")}.Sanitize(), pgx.Identifier{t.Name}.Sanitize(),
 				partitionBound(t.Type, from), partitionBound(t.Type, to))
-			if _, err := conn.Exec(ctx, statement); err != nil && !madeByAnother(err) {
+			if _, err := db.Exec(ctx, statement); err != nil && !madeByAnother(err) {
 				return fmt.Errorf("make a partition of %s: %w", t.Name, err)
 			}
 		}
@@ -77,8 +84,8 @@ const retireSQL = `
 	order by c.relname`
 
 // RetirePartitions drops the months of a table that ended before the given time, and returns their names.
-func RetirePartitions(ctx context.Context, conn *pgx.Conn, table string, before time.Time) ([]string, error) {
-	rows, err := conn.Query(ctx, retireSQL, table, table+before.UTC().Format("_2006_01"))
+func RetirePartitions(ctx context.Context, db Runner, table string, before time.Time) ([]string, error) {
+	rows, err := db.Query(ctx, retireSQL, table, table+before.UTC().Format("_2006_01"))
 	if err != nil {
 		return nil, fmt.Errorf("list the partitions of %s: %w", table, err)
 	}
@@ -87,7 +94,7 @@ func RetirePartitions(ctx context.Context, conn *pgx.Conn, table string, before 
 		return nil, fmt.Errorf("list the partitions of %s: %w", table, err)
 	}
 	for _, name := range names {
-		if _, err := conn.Exec(ctx, "drop table if exists "+pgx.Identifier{name}.Sanitize()); err != nil {
+		if _, err := db.Exec(ctx, "drop table if exists "+pgx.Identifier{name}.Sanitize()); err != nil {
 			return nil, fmt.Errorf("drop %s: %w", name, err)
 		}
 	}

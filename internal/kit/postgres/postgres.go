@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/exaring/otelpgx"
@@ -34,11 +35,13 @@ type Options struct {
 	Traced         bool   // spans for every statement
 	// StatementTimeout bounds one statement on the server; 0 means 30 s.
 	StatementTimeout time.Duration
+	// Pooler is what the URL leads to; empty means what the URL says by pooler=…, else none.
+	Pooler Pooler
 }
 
 // DB is a pool of connections. Safe for concurrent use.
 type DB struct {
-	pool    *pgxpool.Pool
+	pool    *Pool
 	metrics *metrics
 }
 
@@ -65,41 +68,66 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if o.Name != "" {
 		cfg.ConnConfig.RuntimeParams["application_name"] = o.Name
 	}
+	pooler, err := takePooler(cfg.ConnConfig, o.Pooler)
+	if err != nil {
+		return nil, fmt.Errorf("read the database URL: %w", err)
+	}
+	pool := &Pool{}
+	var elsewhere atomic.Bool // who answered is not who was connected to
 	timeout := fmt.Sprint(o.StatementTimeout.Milliseconds())
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		registerArrays(c)
-		_, err := c.Exec(ctx, setSessionSQL, timeout)
+		var pid uint32
+		err := c.QueryRow(ctx, setSessionSQL, pgx.QueryExecModeExec, timeout, false).Scan(&pid, nil)
+		if pid != c.PgConn().PID() {
+			elsewhere.Store(true)
+		}
 		return err
+	}
+	if pooler == PoolerTransaction {
+		pool.local = []any{timeout, true}
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+		cfg.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
+			registerArrays(c)
+			return nil
+		}
 	}
 	if o.Traced {
 		cfg.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithDisableSQLStatementInAttributes())
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
+	if pool.Pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("open the pool: %w", err)
 	}
-	if err := pool.Ping(ctx); err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("reach the database: %w", withoutURL(err))
+	err = pool.Ping(ctx)
+	if err != nil {
+		err = fmt.Errorf("reach the database: %w", withoutURL(err))
+	} else if elsewhere.Load() {
+		err = refusePooler(ctx, cfg.ConnConfig)
 	}
-	return &DB{pool: pool, metrics: newMetrics(pool)}, nil
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return &DB{pool: pool, metrics: newMetrics(pool.Pool)}, nil
 }
 
 // Every statement of a session is a look-up by keys, for one row or for a batch from unnest, and wants an index probe for each element: the
 // right plan at every size. Left to its statistics, which lag behind a table that grows from nothing to a million rows within the hour,
 // the planner hashes or merges whole tables instead (seen: 30 ms for a batch of 39 keys). So the plan is generic, made once, and the
-// other ways are switched off. Work over whole tables (verify) switches them on again for its transaction.
-const setSessionSQL = `select set_config('statement_timeout', $1, false), set_config('lock_timeout', '10s', false),
-	set_config('idle_in_transaction_session_timeout', '15s', false), set_config('plan_cache_mode', 'force_generic_plan', false),
-	set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),
-	set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
-	set_config('jit', 'off', false), set_config('timezone', 'UTC', false)`
+// other ways are switched off. Work over whole tables (verify) switches them on again for its transaction. $2 sets
+// them for a transaction only, where a pooler gives each transaction another backend. The answer says which session it is.
+const setSessionSQL = `select pg_backend_pid(), array[
+	set_config('statement_timeout', $1, $2), set_config('lock_timeout', '10s', $2),
+	set_config('idle_in_transaction_session_timeout', '15s', $2), set_config('plan_cache_mode', 'force_generic_plan', $2),
+	set_config('enable_seqscan', 'off', $2), set_config('enable_bitmapscan', 'off', $2),
+	set_config('enable_hashjoin', 'off', $2), set_config('enable_mergejoin', 'off', $2),
+	set_config('jit', 'off', $2), set_config('timezone', 'UTC', $2)]`
 
 // Close waits for the connections in use and closes the pool.
 func (db *DB) Close() { db.pool.Close() }
 
 // Pool gives reads that need no transaction.
-func (db *DB) Pool() *pgxpool.Pool { return db.pool }
+func (db *DB) Pool() *Pool { return db.pool }
 
 // Ping tells whether the server answers.
 func (db *DB) Ping(ctx context.Context) error { return db.pool.Ping(ctx) }

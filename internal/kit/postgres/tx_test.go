@@ -31,7 +31,7 @@ type bench struct {
 func setup(t *testing.T) *bench {
 	t.Helper()
 	t.Parallel()
-	b := &bench{T: t, url: postgrestest.DB(t).URL}
+	b := &bench{T: t, url: postgrestest.DB(t).Direct}
 	b.db = b.open(postgres.Options{}, "deadlock_timeout", "10ms")
 	b.exec(`create table counter (name text constraint counter_pkey primary key, n int not null constraint counter_positive check (n >= 0))`)
 	b.exec(`insert into counter values ('a', 0), ('b', 0)`)

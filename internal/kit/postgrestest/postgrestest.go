@@ -6,6 +6,9 @@
 // some, and the cluster ends with the process. Its directory stays, so that the next process finds it initialised and
 // migrated; make clean removes it.
 //
+// With KONTOR_TEST_POOLER=pgbouncer the tests reach their databases through a PgBouncer in transaction mode, which each
+// test process starts for itself.
+//
 // With KONTOR_KEEP_DB=1 the database of a failed test is kept and its URL logged.
 package postgrestest
 
@@ -38,8 +41,9 @@ const callTimeout = time.Minute
 
 // Database is a database of one test's own.
 type Database struct {
-	Name string
-	URL  string // as superuser
+	Name   string
+	URL    string // as superuser; through the pooler when tests run behind one
+	Direct string // the same, and never through a pooler
 }
 
 // DB clones a database for this test; it is dropped when the test ends. Close your connections before, with t.Cleanup
@@ -54,7 +58,13 @@ func DB(t testing.TB) *Database {
 	}
 	keep := os.Getenv(KeepEnv) == "1"
 	db := &Database{Name: databaseName(t.Name(), keep)}
-	db.URL = c.url(db.Name)
+	db.Direct = c.url(db.Name)
+	db.URL = db.Direct
+	if os.Getenv(PoolerEnv) == "pgbouncer" {
+		if db.URL, err = c.throughPooler(db.Name); err != nil {
+			t.Fatalf("the pooler: %v", err)
+		}
+	}
 	// Copying the files costs two checkpoints, which are cheap in memory, and a third less than copying through the log.
 	statement := "create database " + pgx.Identifier{db.Name}.Sanitize() +
 		" template " + pgx.Identifier{c.template}.Sanitize() + " strategy file_copy"
@@ -63,7 +73,7 @@ func DB(t testing.TB) *Database {
 	}
 	t.Cleanup(func() {
 		if keep && t.Failed() {
-			t.Logf("kept the database: psql '%s'%s", db.URL, c.afterwards())
+			t.Logf("kept the database: psql '%s'%s", db.Direct, c.afterwards())
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
@@ -78,7 +88,7 @@ func DB(t testing.TB) *Database {
 // Pool is a pool on a database of this test's own, with up to 16 connections; it is closed when the test ends.
 func Pool(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	cfg, err := pgxpool.ParseConfig(DB(t).URL)
+	cfg, err := pgxpool.ParseConfig(DB(t).Direct)
 	if err != nil {
 		t.Fatal(err)
 	}

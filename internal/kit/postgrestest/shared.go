@@ -26,6 +26,7 @@ type shared struct {
 	slot     string // the cluster's directory when it is our own
 	template string
 	admin    *pgxpool.Pool
+	pooler   func() (dir string, err error) // starts a PgBouncer the first time
 }
 
 // openShared never closes what it opens: the process's end does.
@@ -33,6 +34,7 @@ func openShared() (*shared, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*callTimeout)
 	defer cancel()
 	c := &shared{base: os.Getenv(URLEnv)}
+	c.pooler = sync.OnceValues(c.openPooler)
 	if c.base == "" {
 		own, err := StartCluster(ctx, "", nil)
 		if err != nil {

@@ -24,6 +24,7 @@ import (
 type bench struct {
 	*testing.T
 	url    string
+	direct string // never through a pooler
 	db     *postgres.DB
 	source *ids.Source
 	org    ids.ID
@@ -32,16 +33,21 @@ type bench struct {
 func setup(t *testing.T) *bench {
 	t.Helper()
 	t.Parallel()
-	b := &bench{T: t, url: postgrestest.DB(t).URL, source: ids.NewSource(clock.System)}
+	database := postgrestest.DB(t)
+	b := &bench{T: t, url: database.URL, direct: database.Direct, source: ids.NewSource(clock.System)}
 	b.db, b.org = b.open(nil, 4), b.source.New()
 	b.exec(`create table effect (org_id uuid, key text, note text, token text)`)
 	return b
 }
 
-// open makes a pool whose sessions have the given settings.
+// open makes a pool whose sessions have the given settings, which they cannot have from a pooler.
 func (b *bench) open(settings map[string]string, connectionsMax int32) *postgres.DB {
 	b.Helper()
-	u, err := url.Parse(b.url)
+	base := b.url
+	if len(settings) > 0 {
+		base = b.direct
+	}
+	u, err := url.Parse(base)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -54,7 +54,11 @@ func (b *bench) cut() (*cutter, *command.Runner) {
 		_ = listener.Close()
 		open.Wait()
 	})
-	u := url.URL{Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Host: listener.Addr().String(), Path: "/" + cfg.Database, RawQuery: "sslmode=disable"}
+	query := url.Values{"sslmode": {"disable"}}
+	if pooler := cfg.RuntimeParams["pooler"]; pooler != "" {
+		query.Set("pooler", pooler)
+	}
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Host: listener.Addr().String(), Path: "/" + cfg.Database, RawQuery: query.Encode()}
 	through := *b
 	through.url = u.String()
 	return c, command.NewRunner(through.open(nil, 2), problem)

@@ -19,7 +19,7 @@ const manyEventsSQL = `
 
 func TestNoReadWalksALargeOrganisation(t *testing.T) {
 	t.Parallel()
-	db, err := postgres.Open(t.Context(), postgrestest.DB(t).URL, postgres.Options{ConnectionsMax: 1})
+	db, err := postgres.Open(t.Context(), postgrestest.DB(t).Direct, postgres.Options{ConnectionsMax: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
