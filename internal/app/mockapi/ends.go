@@ -1,10 +1,8 @@
 package mockapi
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -69,15 +67,15 @@ func (s *Server) sayLimits(v *visit) {
 	if len(v.passage.stands) == 0 || s.cfg.OmitLimitHeaders {
 		return
 	}
-	var policy, state strings.Builder
+	var state []byte
 	tightest := v.passage.stands[0]
 	for i, stand := range v.passage.stands {
 		if i > 0 {
-			policy.WriteString(", ")
-			state.WriteString(", ")
+			state = append(state, ", "...)
 		}
-		fmt.Fprintf(&policy, "%q;q=%d;w=%d", stand.limit.String(), stand.limit.Count, seconds(stand.limit.Period))
-		fmt.Fprintf(&state, "%q;r=%d;t=%d", stand.limit.String(), stand.room.left, seconds(stand.room.reset()))
+		state = append(append(state, stand.name...), ";r="...)
+		state = append(strconv.AppendInt(state, int64(stand.room.left), 10), ";t="...)
+		state = strconv.AppendInt(state, seconds(stand.room.reset()), 10)
 		if stand.room.left < tightest.room.left || stand.room.left == tightest.room.left && stand.room.wait > tightest.room.wait {
 			tightest = stand
 		}
@@ -87,9 +85,9 @@ func (s *Server) sayLimits(v *visit) {
 		reset = s.watch.wall(s.watch.now() + tightest.room.reset() + time.Second - 1).Unix()
 	}
 	header := v.w.Header()
-	header.Set("RateLimit-Policy", policy.String())
-	header.Set("RateLimit", state.String())
-	header.Set("X-RateLimit-Limit", strconv.Itoa(tightest.limit.Count))
+	header.Set("RateLimit-Policy", v.passage.policy)
+	header.Set("RateLimit", string(state))
+	header.Set("X-RateLimit-Limit", strconv.Itoa(tightest.count))
 	header.Set("X-RateLimit-Remaining", strconv.Itoa(tightest.room.left))
 	header.Set("X-RateLimit-Reset", strconv.FormatInt(reset, 10))
 }

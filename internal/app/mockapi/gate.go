@@ -1,7 +1,9 @@
 package mockapi
 
 import (
+	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -14,6 +16,8 @@ type gate struct {
 	remember int                   // how many times a peak may hold
 	counts   []map[string]*counted // of each limit, by key; one entry for a limit that has none
 	totals   []limitTotal
+	names    []string // of the limits, as headers quote them
+	policy   string   // the header RateLimit-Policy
 }
 
 // counted is one limit, for one key.
@@ -39,19 +43,26 @@ type passage struct {
 	verdict Verdict
 	wait    time.Duration // until the request would get through, if it was over a limit
 	stands  []standing
+	policy  string
 }
 
 // standing is a limit as the request left it.
 type standing struct {
-	limit Limit
+	name  string // as headers quote it
+	count int
 	room  room
 }
 
 func newGate(limits Limits, remember int) *gate {
 	limits = limits.withDefaults()
 	g := &gate{limits: limits, remember: remember, totals: make([]limitTotal, len(limits.Limits))}
-	for range limits.Limits {
+	for i, limit := range limits.Limits {
 		g.counts = append(g.counts, map[string]*counted{})
+		g.names = append(g.names, strconv.Quote(limit.String()))
+		if i > 0 {
+			g.policy += ", "
+		}
+		g.policy += fmt.Sprintf("%s;q=%d;w=%d", g.names[i], limit.Count, seconds(limit.Period))
 	}
 	return g
 }
@@ -60,7 +71,7 @@ func newGate(limits Limits, remember int) *gate {
 func (g *gate) pass(r *http.Request, now time.Duration, underWay int) passage {
 	n := len(g.limits.Limits)
 	lines, keys := make([]*counted, n), make([]string, n)
-	out := passage{verdict: Accepted, stands: make([]standing, n)}
+	out := passage{verdict: Accepted, stands: make([]standing, n), policy: g.policy}
 	for i, limit := range g.limits.Limits {
 		keys[i] = limit.key(r)
 		if lines[i] = g.line(i, keys[i], now); lines[i] == nil {
@@ -81,7 +92,7 @@ func (g *gate) pass(r *http.Request, now time.Duration, underWay int) passage {
 		if out.verdict == Accepted {
 			g.admitted(i, line, now)
 		}
-		out.stands[i] = standing{g.limits.Limits[i], line.meter.room(now)}
+		out.stands[i] = standing{g.names[i], g.limits.Limits[i].Count, line.meter.room(now)}
 	}
 	if out.verdict == Refused && g.limits.CountRefused {
 		for _, stand := range out.stands {
