@@ -145,7 +145,7 @@ func TestDownAndUp(t *testing.T) {
 		t.Errorf("%d %s", g.status, g.body)
 	}
 	b.do("POST", "/_mock/down", `{"how":"reset"}`)
-	b.broken("POST", "/orders", "")
+	b.broken("POST", "/orders")
 	b.do("POST", "/_mock/up", "")
 	if g := b.post("a"); g.status != http.StatusOK {
 		t.Errorf("%d %s", g.status, g.body)

@@ -105,7 +105,7 @@ func TestEachFault(t *testing.T) {
 			t.Parallel()
 			b := open(t, mockapi.Config{Faults: faults(t, c.fault+"=100%,hang_for=20ms,late_for=20ms,retry_after=7s")})
 			if c.status == 0 {
-				b.broken("POST", "/orders", "", "Idempotency-Key", "k")
+				b.broken("POST", "/orders", "Idempotency-Key", "k")
 			} else if g := b.post("k"); g.status != c.status || (g.header.Get("Retry-After") == "7") != (c.status == 429 || c.status == 503) {
 				t.Errorf("%d %s %v", g.status, g.body, g.header)
 			}

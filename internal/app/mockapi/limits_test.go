@@ -167,7 +167,7 @@ func TestTooManyAtOnce(t *testing.T) {
 		hanging.ctx = ctx
 		var clients sync.WaitGroup
 		for range 2 {
-			clients.Go(func() { hanging.broken("POST", "/hang/after/orders", "") })
+			clients.Go(func() { hanging.broken("POST", "/hang/after/orders") })
 		}
 		b.eventually("two under way", func() bool { return b.Summary().Accepted == 2 })
 		if g := b.post("third"); g.status != status || g.code(t) != "too_many_at_once" || g.header.Get("Retry-After") != "1" {

@@ -155,3 +155,18 @@ func TestWhatTheRecordForgets(t *testing.T) {
 		}
 	})
 }
+
+func TestTokensAreGoodForTheirTime(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(Auth{Kind: AuthOAuth2})
+	first := c.tokens.issue(10)
+	if !c.tokens.good(first, 9) || c.tokens.good(first, 10) {
+		t.Error("a token is not good until its end, and no longer")
+	}
+	for range tokensMax {
+		c.tokens.issue(100)
+	}
+	if len(c.tokens.until) != tokensMax || c.tokens.good(first, 0) || c.tokens.count() != tokensMax+1 {
+		t.Errorf("%d tokens are remembered", len(c.tokens.until))
+	}
+}

@@ -3,6 +3,7 @@ package mockapi_test
 import (
 	"context"
 	"crypto/sha256"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -98,7 +99,7 @@ func TestARequestSaysItselfWhatBecomesOfIt(t *testing.T) {
 			b := open(t, mockapi.Config{Faults: faults(t, "error_500=100%,hang_for=10ms")})
 			header := append([]string{"Idempotency-Key", "k"}, c.header...)
 			if c.status == 0 {
-				b.broken("POST", c.path, "", header...)
+				b.broken("POST", c.path, header...)
 			} else if g := b.do("POST", c.path, "", header...); g.status != c.status || g.header.Get("Retry-After") != c.retry {
 				t.Errorf("%d %s %v", g.status, g.body, g.header)
 			}
@@ -151,7 +152,7 @@ func TestALateEffectIsMadeThoughTheClientHasGone(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		impatient.broken("POST", "/late/200ms/orders", "", "Idempotency-Key", "k")
+		impatient.broken("POST", "/late/200ms/orders", "Idempotency-Key", "k")
 	}()
 	b.eventually("the arrival", func() bool { return b.Summary().Arrivals == 1 })
 	if _, seen := b.Key("k"); !seen || b.Summary().Effects != 0 {
@@ -168,14 +169,40 @@ func TestClosingLetsHangingRequestsGo(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.broken("POST", "/hang/before/orders", "")
+		b.broken("POST", "/hang/before/orders")
 	}()
 	b.eventually("the arrival", func() bool { return b.Summary().Arrivals == 1 })
 	b.Close()
 	b.Close()
 	<-done
-	b.broken("GET", "/", "")
+	b.broken("GET", "/")
 	if b.Summary().Arrivals != 1 {
 		t.Error("the record cannot be read after the end")
+	}
+}
+
+// TestAResetWhileRequestsAreUnderWay: what ends after it belongs to neither record, but for the room it takes.
+func TestAResetWhileRequestsAreUnderWay(t *testing.T) {
+	t.Parallel()
+	b := open(t, mockapi.Config{Limits: mockapi.Limits{MaxConcurrent: 2}})
+	body, write := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, b.URL()+"/status/x/orders", body)
+		if w, err := http.DefaultClient.Do(r); err == nil {
+			_ = w.Body.Close()
+		}
+	}()
+	b.eventually("the arrival", func() bool { return b.Summary().Arrivals == 1 })
+	b.Reset()
+	_ = write.Close() // only now the request turns out to be invalid
+	<-done
+	if s := b.Summary(); s.Arrivals != 0 || s.Invalid != 0 || s.Accepted != 0 {
+		t.Errorf("%+v", s)
+	}
+	b.post("a")
+	if s := b.Summary(); s.ConcurrentMax != 1 || s.Arrivals != 1 || s.Effects != 1 {
+		t.Errorf("%+v", s)
 	}
 }
