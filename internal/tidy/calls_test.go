@@ -28,6 +28,7 @@ func bans() []ban {
 				"internal/kit/pgserver/pgserver.go":     "measures how long a start took, for the log",
 				"internal/kit/postgrestest/template.go": "names the template after the month whose partitions it has",
 				"internal/platform/limits/limits.go":    "leases and periods are measured by the monotonic clock, which nobody sets",
+				"internal/platform/destinations/now.go": "the database's clock, carried on by the monotonic one",
 				"internal/platform/tasks/lease.go":      "a lease is trusted by the monotonic clock, which nobody sets",
 				"internal/platform/tasks/poll.go":       "measures how long rounds and looks take",
 				"internal/app/mockapi/moment.go":        "a witness tells arrivals apart by the nanosecond, and by a clock that nobody sets",

@@ -43,7 +43,7 @@ func houseTable() []storey {
 			{"platform/events", "kit/ids kit/paging kit/postgres kit/proof"},
 			{"platform/limits", "kit/ids kit/postgres"},
 			{"platform/tasks", "kit/clock kit/ids kit/lane kit/postgres kit/proof platform/limits"},
-			{"platform/destinations", "kit/clock kit/egress kit/fault kit/ids kit/postgres platform/events"},
+			{"platform/destinations", "kit/clock kit/egress kit/fault kit/ids kit/postgres platform/events platform/limits"},
 			{"platform/command", "kit/fault kit/ids kit/lane kit/postgres kit/proof"},
 		}},
 		{"commerce", "order to cash", []room{

@@ -36,9 +36,10 @@ type Config struct {
 // Destinations keeps destinations and sends to them. Safe for concurrent use.
 type Destinations struct {
 	Config
-	secrets *secrets
-	metrics *metrics
-	tracer  trace.Tracer
+	secrets  *secrets
+	metrics  *metrics
+	tracer   trace.Tracer
+	registry *registry
 }
 
 // New makes Destinations; it starts nothing.
@@ -50,7 +51,7 @@ func New(cfg Config) *Destinations {
 		cfg.UserAgent = "Kontor"
 	}
 	return &Destinations{
-		Config: cfg, secrets: newSecrets(cfg.Secrets), metrics: newMetrics(cfg.Registry),
+		Config: cfg, secrets: newSecrets(cfg.Secrets), metrics: newMetrics(cfg.Registry), registry: newRegistry(),
 		tracer: cfg.Tracers.Tracer("github.com/kontorhq/kontor/internal/platform/destinations"),
 	}
 }

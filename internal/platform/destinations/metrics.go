@@ -2,6 +2,7 @@ package destinations
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -16,6 +17,8 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	tokens   *prometheus.CounterVec
+	held     *prometheus.GaugeVec
+	learned  *prometheus.GaugeVec
 	mu       sync.Mutex
 	names    map[string]bool
 }
@@ -33,8 +36,14 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kontor_destination_tokens_total", Help: "Access tokens that were fetched, by result.",
 		}, []string{"result"}),
+		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "kontor_destination_held", Help: "1 for a destination to which nothing is sent now, by the reason; of those that this node uses.",
+		}, []string{"destination", "reason"}),
+		learned: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "kontor_destination_learned_ratio", Help: "The share of its configured limits that a destination has been seen to bear.",
+		}, []string{"destination"}),
 	}
-	registry.MustRegister(m.requests, m.duration, m.tokens)
+	registry.MustRegister(m.requests, m.duration, m.tokens, m.held, m.learned)
 	return m
 }
 
@@ -43,6 +52,27 @@ func (m *metrics) observe(name string, r *Response) {
 	m.requests.WithLabelValues(name, string(r.Class)).Inc()
 	if r.Duration > 0 {
 		m.duration.WithLabelValues(name).Observe(r.Duration.Seconds())
+	}
+}
+
+// show sets the gauges anew. Of several destinations with one name, in different organisations, the worst off is shown.
+func (m *metrics) show(entries []*Entry, now time.Time) {
+	m.held.Reset()
+	least := map[string]int64{}
+	for _, e := range entries {
+		t := e.Target()
+		name := m.label(t.Name)
+		if h, held := t.State.Hold(now); held {
+			m.held.WithLabelValues(name, string(h.Reason)).Set(1)
+		}
+		learned := t.State.Learned.Share(now)
+		if lowest, seen := least[name]; !seen || learned < lowest {
+			least[name] = learned
+		}
+	}
+	m.learned.Reset()
+	for name, permille := range least {
+		m.learned.WithLabelValues(name).Set(float64(permille) / wholeShare)
 	}
 }
 

@@ -60,6 +60,12 @@ from generate_series(:first, :last, 5) n;
 insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome)
 select pg_temp.org(n), pg_temp.id(n, 7), 1, 'a', pg_temp.at(n), pg_temp.at(n), 'succeeded' from generate_series(:first, :last) n;
 
+insert into destination (org_id, id, name, base_url, auth, rate_limits, max_concurrent_dispatches, timeout_seconds, circuit_breaker, classifier,
+    redact, allow_private_networks, allow_absolute_urls, max_response_bytes)
+select pg_temp.org(n), pg_temp.id(n, 12), 'api-' || n, 'https://api.example', '{"type": "none"}', '[]', 0, 30, '{}', '{}', '{}', false, false, 65536
+from generate_series(:first, :last) n;
+insert into destination_state (org_id, destination_id)
+select pg_temp.org(n), pg_temp.id(n, 12) from generate_series(:first, :last) n;
 insert into limit_key (org_id, name, version, periods, limits, quiet_at)
 select pg_temp.org(n), 'destination/' || n, 1, '{0,60000000}', '{100,1000}', now() + (n % 600 - 5) * interval '1 second' from generate_series(:first, :last) n;
 insert into limit_lease (org_id, name, period, holder, node, held, want, ends_at, turn)

@@ -1,0 +1,194 @@
+package destinations
+
+import (
+	"sync"
+	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+)
+
+// Ref names a destination.
+type Ref struct {
+	OrgID ids.ID
+	Name  string
+}
+
+// Entry is a destination that this node uses: as it was at most a second ago, and what this node has learned since. Safe
+// for concurrent use.
+type Entry struct {
+	d *Destinations
+
+	mu      sync.Mutex
+	target  *Target // replaced, never changed
+	gone    bool    // deleted
+	usedAt  time.Time
+	pending Delta // not yet recorded
+	// What this node knows ahead of the others, until it has been recorded and read back.
+	limitedUntil time.Time
+	refused      bool
+}
+
+// Target is the destination to send to.
+func (e *Entry) Target() *Target {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.target
+}
+
+// Gate tells whether requests may be sent now, by the database's clock as this node knows it; else why not, and until
+// when at the least.
+func (e *Entry) Gate() (Hold, bool) {
+	now := e.d.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.usedAt = now
+	state := e.target.State
+	if e.limitedUntil.After(state.LimitedUntil) {
+		state.LimitedUntil = e.limitedUntil
+	}
+	if e.refused && state.Auth.HeldAt.IsZero() {
+		state.Auth.HeldAt, state.LastError = now, e.pending.LastError
+	}
+	return state.Hold(now)
+}
+
+// Gone tells whether the destination was deleted.
+func (e *Entry) Gone() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.gone
+}
+
+// Ticket is the moment at which a request was begun: what comes of it is understood by that.
+type Ticket struct {
+	version int64
+	spell   int64
+}
+
+// Begin is called when a request is about to be sent.
+func (e *Entry) Begin() Ticket {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return Ticket{version: e.target.Version, spell: e.target.State.Breaker.Spell}
+}
+
+// Learn takes what an answer teaches. It costs nothing but memory; all nodes know within about a second, and this one at
+// once what must not wait.
+func (e *Entry) Learn(t Ticket, r Response) {
+	if r.foreign || r.ErrorCode == codeTokenRenewed || r.ErrorCode == "interrupted" {
+		return // nothing about the destination
+	}
+	now := e.d.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := &e.pending
+	p.Version = t.version
+	tally := p.tally(t.spell)
+	urgent := false
+	switch r.Class {
+	case ClassSucceeded:
+		tally.Successes++
+	case ClassRetry, ClassUnknown:
+		tally.Failures++
+		urgent = e.target.State.Breaker.Position != BreakerClosed || e.likelyOpens(*tally)
+	case ClassHold:
+		p.Refused, p.Mark, e.refused, urgent = true, r.mark, true, true
+		fallthrough
+	default:
+		tally.Refusals++
+	}
+	wait := r.RetryAfter
+	if r.Class == ClassRateLimited {
+		p.Limited = p.Limited || r.Status == 429
+	} else if r.Advice.Exhausted {
+		wait = max(wait, r.Advice.Wait()) // nothing is left: the next one would be turned away
+	}
+	if until := now.Add(wait); wait > 0 && until.After(e.limitedUntil) {
+		e.limitedUntil, p.PauseFor, urgent = until, max(p.PauseFor, wait), true
+	}
+	if r.Error != "" && r.Class != ClassDeadLetter {
+		p.LastError = r.Error
+	}
+	if e.target.State.Breaker.At(now).Position == BreakerHalfOpen {
+		urgent = true
+	}
+	if urgent {
+		e.d.wake()
+	}
+}
+
+// likelyOpens tells whether the breaker may open when the pending count is recorded: then it is recorded at once.
+func (e *Entry) likelyOpens(t Tally) bool {
+	b, cfg := e.target.State.Breaker, e.target.CircuitBreaker
+	return !cfg.Disabled && b.Requests+t.Successes+t.Failures >= cfg.MinimumRequestCount &&
+		float64(b.Failures+t.Failures) >= cfg.FailureThreshold*float64(b.Requests+t.Successes+t.Failures)
+}
+
+// tally finds the count of a spell. Of many spells the latest two are kept: no other can count.
+func (d *Delta) tally(spell int64) *Tally {
+	for i := range d.Tallies {
+		if d.Tallies[i].Spell == spell {
+			return &d.Tallies[i]
+		}
+	}
+	if len(d.Tallies) >= 2 {
+		d.Tallies = d.Tallies[1:]
+	}
+	d.Tallies = append(d.Tallies, Tally{Spell: spell})
+	return &d.Tallies[len(d.Tallies)-1]
+}
+
+// empty tells whether there is nothing to record.
+func (d *Delta) empty() bool {
+	return len(d.Tallies) == 0 && !d.Limited && d.PauseFor == 0 && !d.Refused && !d.Renewed
+}
+
+// take gives what is to be recorded, and begins anew.
+func (e *Entry) take() (Lesson, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.gone || e.pending.empty() {
+		return Lesson{}, false
+	}
+	l := Lesson{OrgID: e.target.OrgID, DestinationID: e.target.ID, Delta: e.pending}
+	e.pending = Delta{}
+	return l, true
+}
+
+// putBack joins what could not be recorded with what came since.
+func (e *Entry) putBack(l Lesson) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	later := e.pending
+	e.pending = l.Delta
+	for _, t := range later.Tallies {
+		own := e.pending.tally(t.Spell)
+		own.Successes, own.Failures, own.Refusals = own.Successes+t.Successes, own.Failures+t.Failures, own.Refusals+t.Refusals
+	}
+	p := &e.pending
+	p.Limited, p.PauseFor = p.Limited || later.Limited, max(p.PauseFor, later.PauseFor)
+	p.Renewed = p.Renewed || later.Renewed
+	if later.Refused {
+		p.Refused, p.Mark = true, later.Mark
+	}
+	if later.LastError != "" {
+		p.LastError = later.LastError
+	}
+	p.Version = max(p.Version, later.Version)
+}
+
+// replace takes what the database says now. What this node knew ahead of it is in it, unless there is more to record.
+func (e *Entry) replace(t *Target) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.target = t
+}
+
+// caughtUp forgets what was known ahead, once it has been recorded and read.
+func (e *Entry) caughtUp() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.pending.empty() {
+		e.limitedUntil, e.refused = time.Time{}, false
+	}
+}

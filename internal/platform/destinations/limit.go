@@ -1,0 +1,72 @@
+package destinations
+
+import (
+	"time"
+
+	"github.com/kontorhq/kontor/internal/platform/limits"
+)
+
+// Limit is one key of platform/limits that a request to a destination needs, with its windows as they are now.
+type Limit struct {
+	Key     limits.Key
+	Version int64
+	Windows []limits.Window
+}
+
+// Limits are all keys that a request of the given limit key needs: the destination's own, and the limit key's.
+func (e *Entry) Limits(limitKey string) []Limit { return e.Target().limits(limitKey, e.d.Now()) }
+
+func (t *Target) limits(limitKey string, now time.Time) []Limit {
+	var out []Limit
+	version := t.limitsVersion(now)
+	permille := t.State.Learned.Share(now)
+	own := windowsOf(t.RateLimits, PerDestination, permille)
+	if t.MaxConcurrentDispatches > 0 {
+		own = append(own, limits.Window{Limit: t.MaxConcurrentDispatches})
+	}
+	// An open breaker has them too, so that all nodes know them before it is half open.
+	if t.State.Breaker.Position != BreakerClosed {
+		probes := t.State.Breaker.At(now).Probes(t.CircuitBreaker)
+		own = append(own, limits.Window{Limit: probes}, limits.Window{Limit: probes, Period: time.Second})
+	}
+	name := "destination/" + t.Name
+	if len(own) > 0 {
+		out = append(out, Limit{Key: limits.Key{OrgID: t.OrgID, Name: name}, Version: version, Windows: own})
+	}
+	if each := windowsOf(t.RateLimits, PerLimitKey, permille); len(each) > 0 {
+		out = append(out, Limit{Key: limits.Key{OrgID: t.OrgID, Name: name + "/" + limitKey}, Version: version, Windows: each})
+	}
+	return out
+}
+
+// learnedSteps is more than the steps in which any share becomes whole.
+const learnedSteps = 32
+
+// limitsVersion rises whenever the windows change: with the state's revision, and with each step of the learned share.
+func (t *Target) limitsVersion(now time.Time) int64 {
+	learned, step := t.State.Learned, int64(0)
+	if learned.Permille != 0 {
+		needed := (wholeShare - learned.Permille + growth - 1) / growth
+		step = min(max(0, int64(now.Sub(learned.At)/quietStretch)), needed, learnedSteps-1)
+	}
+	return t.State.Revision*learnedSteps + step
+}
+
+// windowsOf translates rate limits. A burst is a window as well: so many within the time in which the pace of the limit
+// allows as many. The learned share lowers limits and leaves periods alone: slots cool for as long as they did.
+func windowsOf(list []RateLimit, per Scope, permille int64) []limits.Window {
+	var out []limits.Window
+	for _, l := range list {
+		if l.Per != per {
+			continue
+		}
+		period := time.Duration(l.PeriodSeconds) * time.Second
+		most := max(1, l.Limit/l.Units)
+		out = append(out, limits.Window{Limit: share(permille, most), Period: period})
+		if burst := max(1, l.Burst/l.Units); l.Burst > 0 && burst < most {
+			pace := time.Duration(float64(period) * float64(burst) / float64(most))
+			out = append(out, limits.Window{Limit: share(permille, burst), Period: pace})
+		}
+	}
+	return out
+}
