@@ -17,10 +17,10 @@ import (
 // changes are what a refresh writes: a statement for each kind, whatever the number of keys.
 type changes struct {
 	leases struct {
-		of         places
-		held, want []int64
-		endsAt     []*time.Time
-		turn       []int64
+		of                       places
+		held, usable, busy, want []int64
+		endsAt                   []*time.Time
+		turn                     []int64
 	}
 	gone struct {
 		of     places
@@ -52,10 +52,11 @@ func (p *places) add(name Key, period time.Duration) {
 	p.orgs, p.names, p.periods = append(p.orgs, name.OrgID), append(p.names, name.Name), append(p.periods, period.Microseconds())
 }
 
-func (c *changes) lease(name Key, period time.Duration, held, want int64, endsAt time.Time, turn int64) {
+func (c *changes) lease(name Key, period time.Duration, l lease) {
 	c.leases.of.add(name, period)
-	c.leases.held, c.leases.want = append(c.leases.held, held), append(c.leases.want, want)
-	c.leases.endsAt, c.leases.turn = append(c.leases.endsAt, &endsAt), append(c.leases.turn, turn)
+	c.leases.held, c.leases.usable = append(c.leases.held, l.held), append(c.leases.usable, l.usable)
+	c.leases.busy, c.leases.want = append(c.leases.busy, l.busy), append(c.leases.want, l.want)
+	c.leases.endsAt, c.leases.turn = append(c.leases.endsAt, &l.endsAt), append(c.leases.turn, l.turn)
 }
 
 func (c *changes) drop(name Key, period time.Duration, holder ids.ID) {
@@ -95,7 +96,8 @@ func (c *changes) write(ctx context.Context, tx postgres.Tx, holder ids.ID, node
 		batch.Queue(deleteLeasesSQL, p.orgs, p.names, p.periods, c.gone.holder)
 	}
 	if p := c.leases.of; len(p.orgs) > 0 {
-		batch.Queue(writeLeasesSQL, p.orgs, p.names, p.periods, holder, node, c.leases.held, c.leases.want, c.leases.endsAt, c.leases.turn)
+		l := c.leases
+		batch.Queue(writeLeasesSQL, p.orgs, p.names, p.periods, holder, node, l.held, l.usable, l.busy, l.want, l.endsAt, l.turn)
 	}
 	if p := c.cooled; len(p.orgs) > 0 {
 		batch.Queue(deleteCooledSQL, p.orgs, p.names, p.periods)
@@ -132,17 +134,13 @@ const quietStep = 5 * time.Minute
 func quietAfter(last time.Time) time.Time { return last.Truncate(quietStep).Add(2 * quietStep) }
 
 // record writes what a refresh has decided about a key, and the windows that it has no more.
-func (c *changes) record(q question, r record, a answer, holder ids.ID, sent moment, lease time.Duration) {
-	endsAt := r.at.Add(lease)
+func (c *changes) record(q question, r record, a answer, holder ids.ID, sent moment, lasts time.Duration) {
+	endsAt := r.at.Add(lasts)
 	last := endsAt
 	for _, v := range a.verdicts {
-		i := slices.IndexFunc(q.wishes, func(w wish) bool { return w.period == v.period })
-		want := int64(0)
-		if i >= 0 {
-			want = q.wishes[i].want
-		}
 		if v.leased {
-			c.lease(q.name, v.period, v.held, want, endsAt, q.turn)
+			w := q.wishFor(v.period)
+			c.lease(q.name, v.period, lease{held: v.held, usable: min(v.held, v.cap), busy: w.busy, want: w.want, endsAt: endsAt, turn: q.turn})
 		}
 		last = latest(last, endsAt.Add(v.period+guardOf(v.period)))
 		for _, gone := range v.gone {

@@ -119,6 +119,14 @@ type question struct {
 	known   bool // to the database
 }
 
+// wishFor is the wish for a window; a window that the node has not heard of yet is idle.
+func (q question) wishFor(period time.Duration) wish {
+	if i := slices.IndexFunc(q.wishes, func(w wish) bool { return w.period == period }); i >= 0 {
+		return q.wishes[i]
+	}
+	return wish{period: period, idle: true}
+}
+
 // idleAfter is how long after it was last asked for a key's slots are given back.
 const idleAfter = 2 * time.Second
 
@@ -190,6 +198,17 @@ func (k *key) settle(a answer, at instant, cfg Config) bool {
 		k.askAt = freeAt
 	}
 	return got
+}
+
+// restrict obeys the caps of an answer that may have been committed.
+func (k *key) restrict(a answer) {
+	for _, w := range k.windows {
+		for _, v := range a.verdicts {
+			if v.period == w.period {
+				w.cap = min(w.cap, v.cap)
+			}
+		}
+	}
 }
 
 // unsettled ends a refresh of which nobody knows whether it was committed.

@@ -80,10 +80,11 @@ type Limits struct {
 	db      *postgres.DB
 	log     *slog.Logger
 	metrics *metrics
-	holder  ids.ID // this node, in the database; unlike that of any other process
-	now     func() instant
-	freed   chan struct{}
-	hurry   chan struct{} // asks Run to look what is due
+	// In the database: this node, unlike any other process, and whoever makes calls elsewhere and asks this node.
+	holder, stranger ids.ID
+	now              func() instant
+	freed            chan struct{}
+	hurry            chan struct{} // asks Run to look what is due
 
 	mu      sync.Mutex
 	keys    map[Key]*key
@@ -94,7 +95,7 @@ type Limits struct {
 // New makes a node that holds nothing yet: without Run it grants nothing but what no window limits.
 func New(db *postgres.DB, cfg Config, source *ids.Source, registry prometheus.Registerer, log *slog.Logger) *Limits {
 	l := &Limits{
-		cfg: cfg.withDefaults(), db: db, log: log, holder: source.New(), now: clockOf(monotonic()),
+		cfg: cfg.withDefaults(), db: db, log: log, holder: source.New(), stranger: source.New(), now: clockOf(monotonic()),
 		freed: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		keys: map[Key]*key{}, alive: map[*key]struct{}{},
 	}

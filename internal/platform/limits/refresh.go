@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
@@ -25,11 +24,20 @@ func (l *Limits) refresh(ctx context.Context, keys []*key) error {
 	}
 	now := l.now()
 	l.metrics.refresh.WithLabelValues(result).Observe(began.mono.until(now.mono).Seconds())
+	l.settle(questions, answers, err, now)
+	return err
+}
+
+// settle takes over the answers, or that nobody knows them.
+func (l *Limits) settle(questions []question, answers []answer, err error, now instant) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	freed := false
 	for i, q := range questions {
 		if err != nil {
+			if len(answers) > 0 {
+				q.key.restrict(answers[i])
+			}
 			q.key.unsettled(now.mono, l.cfg)
 			q.key.known = q.key.known && !errors.Is(err, errKeyGone)
 			continue
@@ -39,7 +47,6 @@ func (l *Limits) refresh(ctx context.Context, keys []*key) error {
 	if freed {
 		wake(l.freed)
 	}
-	return err
 }
 
 func (l *Limits) ask(keys []*key, now moment) []question {
@@ -69,18 +76,42 @@ func (l *Limits) exchange(ctx context.Context, questions []question) ([]answer, 
 			return err
 		}
 		var c changes
-		answers = make([]answer, len(questions))
-		for i, q := range questions {
-			if !records[i].found {
-				return errKeyGone // and its row is made anew next time
-			}
-			answers[i] = answerTo(q, records[i], l.holder)
-			answers[i].leasedUntil = sent.plus(l.cfg.trusted())
-			c.record(q, records[i], answers[i], l.holder, sent.mono, l.cfg.Lease)
+		before := answers
+		if answers, c, err = l.judge(questions, records, sent); err != nil {
+			return err
 		}
+		strictest(answers, before)
 		return c.write(ctx, tx, l.holder, l.cfg.Node)
 	})
 	return answers, err
+}
+
+// judge decides about all questions, of which the database was asked at some instant.
+func (l *Limits) judge(questions []question, records []record, sent instant) ([]answer, changes, error) {
+	var c changes
+	answers := make([]answer, len(questions))
+	for i, q := range questions {
+		if !records[i].found {
+			return nil, changes{}, errKeyGone // its row is made anew next time
+		}
+		answers[i] = answerTo(q, records[i], l.holder)
+		answers[i].leasedUntil = sent.plus(l.cfg.trusted())
+		c.record(q, records[i], answers[i], l.holder, sent.mono, l.cfg.Lease)
+	}
+	return answers, c, nil
+}
+
+// strictest keeps the lower caps of two runs of the transaction: it may be the earlier that was committed.
+func strictest(answers, before []answer) {
+	for i := range before {
+		for _, v := range before[i].verdicts {
+			for j := range answers[i].verdicts {
+				if one := &answers[i].verdicts[j]; one.period == v.period {
+					one.cap = min(one.cap, v.cap)
+				}
+			}
+		}
+	}
 }
 
 // errKeyGone says that a key was swept while this node thought it known.
@@ -111,11 +142,7 @@ func answerTo(q question, r record, me ids.ID) answer {
 		a.version, a.windows = q.version, q.windows
 	}
 	for _, w := range a.windows {
-		wanted := wish{period: w.Period, idle: true}
-		if i := slices.IndexFunc(q.wishes, func(one wish) bool { return one.period == w.Period }); i >= 0 {
-			wanted = q.wishes[i]
-		}
-		a.verdicts = append(a.verdicts, decide(me, q.turn, wanted, r.standing(w)))
+		a.verdicts = append(a.verdicts, decide(me, q.turn, q.wishFor(w.Period), r.standing(w)))
 	}
 	return a
 }

@@ -14,6 +14,8 @@ type lease struct {
 	holder ids.ID
 	node   string
 	held   int64
+	usable int64 // of those held; the rest is given back as it comes free
+	busy   int64
 	want   int64
 	endsAt time.Time
 	turn   int64
@@ -102,8 +104,10 @@ func decide(me ids.ID, turn int64, w wish, s standing) verdict {
 	}
 	shares := share(max(s.limit-used, 0), claims, s.at.UnixNano()/int64(max(longerThan, w.period)))
 	free, lacking := s.limit-used-held, int64(0)
+	most := s.limit - used // that is, what the others may not use
 	for _, l := range seen.others {
 		free -= l.held
+		most -= l.usable
 		lacking += max(shares[l.holder]-l.held, 0)
 	}
 	mine := shares[me]
@@ -118,6 +122,8 @@ func decide(me ids.ID, turn int64, w wish, s standing) verdict {
 		v.cap = held - give
 		held -= min(give, aside)
 	}
+	// Normally there is no more held than the limit. After the limit was lowered, this keeps what all may use below it.
+	v.cap = min(v.cap, max(most, 0))
 	v.held = held
 	v.others = slices.ContainsFunc(seen.others, func(l lease) bool { return l.held > 0 })
 	// A row is kept for one refresh more where it has to tell what became of this one.

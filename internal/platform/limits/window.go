@@ -19,6 +19,7 @@ const (
 
 	guardMin, guardMax = time.Millisecond, 5 * time.Second
 	guardShare         = 25  // of a period: 4 %
+	paceShare          = 512 // of a period: 0.2 %, by which clocks may go faster or slower than one another
 	localSteps         = 512 // of a period: how finely a node counts
 	sharedSteps        = 100 // of a period: how finely the database counts
 	sharedStepMin      = time.Millisecond
@@ -60,6 +61,7 @@ type window struct {
 	key    *key
 	period time.Duration
 	guard  time.Duration
+	rest   time.Duration // the period and a little more, for clocks that differ
 	limit  int64
 
 	held   int64   // leased to this node
@@ -94,6 +96,7 @@ type demand struct {
 
 func newWindow(k *key, w Window) *window {
 	out := &window{key: k, period: w.Period, guard: guardOf(w.Period), limit: w.Limit, cap: uncapped}
+	out.rest = w.Period + w.Period/paceShare
 	out.cool.step = max(w.Period/localSteps, time.Microsecond)
 	return out
 }
@@ -124,7 +127,7 @@ func (w *window) sent(now moment, units int64) {
 		return
 	}
 	w.taken -= units
-	w.cool.add(now.plus(w.guard+w.period), units)
+	w.cool.add(now.plus(w.guard+w.rest), units)
 }
 
 // done ends the use of slots that were sent at a moment. It tells whether they are free at once.
@@ -133,7 +136,7 @@ func (w *window) done(sent, now moment, units int64) bool {
 		w.taken -= units
 		return true
 	}
-	w.cool.bringForward(sent.plus(w.guard+w.period), now.plus(w.period), units)
+	w.cool.bringForward(sent.plus(w.guard+w.rest), now.plus(w.rest), units)
 	return false
 }
 
@@ -169,6 +172,7 @@ func (w *window) surplus() int64 {
 // wish is what a refresh says for a window.
 type wish struct {
 	period time.Duration
+	busy   int64 // without what moves
 	want   int64
 	aside  int64
 	idle   bool
@@ -183,19 +187,19 @@ func (w *window) prepare(now moment, turn int64, idle, stopped bool) wish {
 		w.taken = 0
 	}
 	if w.period > 0 && (w.long() || idle || stopped) {
-		by := now.plus(w.period + w.guard + w.cool.step)
+		by := now.plus(w.rest + w.guard + w.cool.step)
 		if !idle && !stopped {
 			// What was only just sent waits a little, because its answer will bring it forward.
-			by = now.plus(w.period + w.guard - min(w.guard, time.Second))
+			by = now.plus(w.rest + w.guard - min(w.guard, time.Second))
 		}
 		before := w.cool.units
 		w.moving.list = w.cool.handOver(by, turn, w.moving.list)
 		w.moving.units += before - w.cool.units
 	}
-	out := wish{period: w.period, idle: idle || stopped, moves: slices.Clone(w.moving.list)}
+	out := wish{period: w.period, busy: w.taken + w.cool.units, idle: idle || stopped, moves: slices.Clone(w.moving.list)}
 	if out.idle {
 		w.aside = max(w.held-w.busy(), 0)
-		out.want = w.taken + w.cool.units
+		out.want = out.busy
 	} else {
 		w.aside = w.surplus()
 		out.want = w.want()
