@@ -63,7 +63,7 @@ func TestNoWindowEverSeesMoreThanItsLimit(t *testing.T) {
 		length := min(max(12*w.longest(), 5*time.Second), 2*time.Minute)
 		trouble := rapid.IntRange(0, 6).Draw(t, "trouble")
 		for range rapid.IntRange(1, 4).Draw(t, "nodes") {
-			w.join(1+w.IntN(60), 1)
+			w.joinAny()
 		}
 		for range trouble {
 			w.after(w.upTo(length), func() { w.disturb() })
@@ -86,19 +86,28 @@ func (w *world) disturb() {
 	switch w.IntN(5) {
 	case 0:
 		p.dead = true
-		w.join(1+w.IntN(60), 1)
+		w.joinAny()
 	case 1:
 		if !p.dead {
 			w.leave(p)
-			w.join(1+w.IntN(60), 1)
+			w.joinAny()
 		}
 	case 2:
 		p.frozen = w.now + int64(w.upTo(20*time.Second))
 	case 3:
 		p.wanted = w.IntN(60)
 	case 4:
-		w.join(1+w.IntN(60), 1)
+		w.joinAny()
 	}
+}
+
+// joinAny starts a node with any demand, whose requests weigh up to three units where the limits allow that.
+func (w *world) joinAny() {
+	heaviest := int64(3)
+	for _, one := range w.windows {
+		heaviest = min(heaviest, one.Limit)
+	}
+	w.join(1+w.IntN(60), 1+w.Int64N(max(heaviest, 1)))
 }
 
 // leave is a proper stop: everything is given back in one refresh.
@@ -121,7 +130,7 @@ func TestTheRateIsUsed(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		period := rapid.SampledFrom([]time.Duration{time.Second, 10 * time.Second, 12 * time.Second, time.Minute}).Draw(t, "period")
-		limit := rapid.Int64Range(20, 200).Draw(t, "limit")
+		limit := rapid.Int64Range(20, 80).Draw(t, "limit")
 		w := newWorld(rapid.Uint64().Draw(t, "seed"), []Window{{limit, period}})
 		w.there, w.back, w.slow = guardOf(period)/2, guardOf(period), 0.2
 		for range rapid.IntRange(1, 3).Draw(t, "nodes") {
@@ -139,4 +148,102 @@ func TestTheRateIsUsed(t *testing.T) {
 			t.Errorf("%.3f of the rate was used", share)
 		}
 	})
+}
+
+// define has all nodes learn of other windows, one after the other within a tenth of a second.
+func (w *world) define(windows []Window) {
+	w.version++
+	w.windows = windows
+	for _, p := range w.nodes {
+		version := w.version
+		w.does(p, w.upTo(100*time.Millisecond), func() { p.l.Define(w.key, version, windows) })
+	}
+}
+
+// A lowered limit holds from a second and a half after all nodes know of it, also for the requests of before; a raised one is
+// used as soon.
+func TestChangedLimitsTakeEffect(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		period := rapid.SampledFrom([]time.Duration{time.Second, 5 * time.Second, 20 * time.Second}).Draw(t, "period")
+		high := rapid.Int64Range(20, 100).Draw(t, "high")
+		low := rapid.Int64Range(0, high/2).Draw(t, "low")
+		w := newWorld(rapid.Uint64().Draw(t, "seed"), []Window{{high, period}})
+		w.there, w.back, w.steady = guardOf(period)/2, guardOf(period), false
+		for range rapid.IntRange(1, 3).Draw(t, "nodes") {
+			w.join(int(4*high), 1)
+		}
+		w.run(3 * period)
+		w.define([]Window{{low, period}})
+		w.run(1500*time.Millisecond + guardOf(period))
+		lowered := w.now
+		w.run(6 * period)
+		if most := w.most(period, lowered); most > low {
+			t.Errorf("%d units within %v, allowed are %d since long", most, period, low)
+		}
+		w.define([]Window{{high, period}})
+		w.run(1500*time.Millisecond + 2*period)
+		raised, used := w.now, int64(0)
+		w.run(6 * period)
+		for _, units := range w.units(raised) {
+			used += units
+		}
+		if share := float64(used) / float64(6*high); share < 0.8 { // uses come in bursts, of which six periods have five or six
+			t.Errorf("%.3f of the raised limit was used", share)
+		}
+		w.windows = []Window{{high, period}}
+		w.judge(t)
+	})
+}
+
+// Nodes that want all get equal parts; one that wants little gets it; and one that is alone in wanting gets all.
+func TestSlotsAreDividedByDemand(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		window := Window{rapid.Int64Range(12, 60).Draw(t, "limit"), rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Second}).Draw(t, "period")}
+		w := newWorld(rapid.Uint64().Draw(t, "seed"), []Window{window})
+		w.there, w.back = time.Millisecond, 100*time.Millisecond
+		busy := []*player{w.join(int(8*window.Limit), 1), w.join(int(8*window.Limit), 1)}
+		w.join(0, 1)
+		w.run(10 * time.Second)
+		from := w.now
+		w.run(5 * max(window.Period, 4*time.Second))
+		w.judge(t)
+		a, b := w.units(from)[0], w.units(from)[1]
+		if float64(min(a, b)) < 0.85*float64(max(a, b)) {
+			t.Errorf("two equal nodes made %d and %d requests", a, b)
+		}
+		busy[0].wanted = 0
+		w.run(5*time.Second + window.Period)
+		from = w.now
+		w.run(5 * max(window.Period, 4*time.Second))
+		alone := w.units(from)[1]
+		if window.Period > 0 && float64(alone) < 0.95*float64(window.Limit)*float64(5*max(window.Period, 4*time.Second))/float64(window.Period) {
+			t.Errorf("alone, a node made %d requests", alone)
+		}
+	})
+}
+
+// A limit of one serves two nodes, neither of them for ever.
+func TestASingleSlotGoesAround(t *testing.T) {
+	t.Parallel()
+	for _, window := range []Window{{1, 0}, {1, time.Second}, {1, time.Minute}} {
+		w := newWorld(7, []Window{window})
+		w.there, w.back = time.Millisecond, 50*time.Millisecond
+		w.join(10, 1)
+		w.join(10, 1)
+		length := max(20*window.Period, 2*time.Minute)
+		w.run(length)
+		by := w.units(0)
+		all := by[0] + by[1]
+		if min(by[0], by[1])*4 < all {
+			t.Errorf("%v: %v", window, by)
+		}
+		if window.Period > 0 && float64(all) < 0.9*float64(length/window.Period) {
+			t.Errorf("%v: %d requests within %v", window, all, length)
+		}
+		if most := w.most(max(window.Period, 1), 0); window.Period > 0 && most > 1 {
+			t.Errorf("%v: %d at once", window, most)
+		}
+	}
 }

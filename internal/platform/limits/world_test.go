@@ -188,11 +188,7 @@ func (w *world) refresh(p *player, list []*key) {
 		w.does(p, w.upTo(3*time.Millisecond), func() {
 			p.l.settle(questions, answers, err, p.l.now())
 			w.look(p)
-			select {
-			case <-p.l.Freed():
-				w.try(p)
-			default:
-			}
+			w.tryIfFreed(p)
 		})
 	})
 }
@@ -201,6 +197,14 @@ func (w *world) refresh(p *player, list []*key) {
 func (w *world) call(p *player) {
 	retry := w.try(p)
 	w.does(p, min(max(retry, time.Millisecond), 250*time.Millisecond), func() { w.call(p) })
+}
+
+func (w *world) tryIfFreed(p *player) {
+	select {
+	case <-p.l.Freed():
+		w.try(p)
+	default:
+	}
 }
 
 func (w *world) try(p *player) time.Duration {
@@ -240,6 +244,7 @@ func (w *world) send(p *player, g *Grant) {
 			w.does(p, 0, func() {
 				g.Done()
 				p.sending--
+				w.tryIfFreed(p)
 			})
 		})
 	})
