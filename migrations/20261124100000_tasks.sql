@@ -63,7 +63,8 @@ alter table task_live
     add column rate_limited integer not null default 0, -- attempts turned away by the other side
     add column lost smallint not null default 0,        -- leases lost, one after the other
     add column cancelled boolean not null default false,
-    add column first_failed_at timestamptz;
+    add column first_failed_at timestamptz,
+    add column claimed_from timestamptz;                -- its due_at before it was claimed: its place in its line
 -- The line of a task that has neither destination nor limit key nor fairness key, as Go makes it.
 update task_live set
     line = encode(substr(sha256(convert_to('', 'UTF8') || uuid_send(org_id) || int4send(octet_length(queue)) || convert_to(queue, 'UTF8')
@@ -157,7 +158,8 @@ alter table task_live
     drop column rate_limited,
     drop column lost,
     drop column cancelled,
-    drop column first_failed_at;
+    drop column first_failed_at,
+    drop column claimed_from;
 create index task_live_due_idx on task_live (due_at);
 drop index task_destination_idx;
 drop index task_subject_idx;

@@ -48,7 +48,17 @@ type call[In, Out any] struct {
 	in     In
 	since  time.Time
 	result Result[Out]
-	done   chan struct{}
+	done   chan struct{} // nil: then is told
+	then   func(Out, error)
+}
+
+// tell gives the caller the outcome.
+func (c *call[In, Out]) tell() {
+	if c.done == nil {
+		c.then(c.result.Value, c.result.Err)
+		return
+	}
+	close(c.done)
 }
 
 // New makes a lane. run must be safe for concurrent calls when cfg.Workers is above one.
@@ -88,6 +98,25 @@ func (l *Lane[In, Out]) Do(ctx context.Context, in In) (Out, error) {
 		return c.result.Value, c.result.Err
 	default: // came in between the last batch and the end
 		return none, l.full("is shutting down")
+	}
+}
+
+// Submit hands in one command and does not wait: then is called with its outcome, by the goroutine that ran the batch, so it must not
+// take long. An error means that nothing was handed in. A command handed in while Run ends may never be run; whoever
+// submits waits for its outcomes before he ends Run.
+func (l *Lane[In, Out]) Submit(ctx context.Context, in In, then func(Out, error)) error {
+	c := &call[In, Out]{ctx: context.WithoutCancel(ctx), in: in, since: time.Now(), then: then} //nolint:forbidigo // a stopwatch
+	select {
+	case <-l.closed:
+		return l.full("is shutting down")
+	default:
+	}
+	select {
+	case l.queue <- c:
+		return nil
+	default:
+		l.metrics.refused.Inc()
+		return l.full("is full")
 	}
 }
 
@@ -166,12 +195,12 @@ func (l *Lane[In, Out]) attempt(ctx context.Context, batch []*call[In, Out]) {
 	case err == nil:
 		for i, c := range batch {
 			c.result = results[i]
-			close(c.done)
+			c.tell()
 		}
 	case len(batch) == 1 || fault.KindOf(err) == fault.Unavailable || errors.Is(err, context.DeadlineExceeded):
 		for _, c := range batch {
 			c.result.Err = err
-			close(c.done)
+			c.tell()
 		}
 	default:
 		l.metrics.split.Inc()

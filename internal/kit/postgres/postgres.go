@@ -142,6 +142,12 @@ func (db *DB) InTx(ctx context.Context, body func(ctx context.Context, tx Tx) er
 	})
 }
 
+// Alone runs a body that sends one statement or one batch: a transaction of its own without anything to begin or to commit, in one
+// round trip. It is run again as InTx runs its body again, so a lost connection leaves the outcome open here too.
+func (db *DB) Alone(ctx context.Context, body func(ctx context.Context, tx Tx) error) error {
+	return db.retry(ctx, func() error { return body(ctx, db.pool) })
+}
+
 // DryRun runs body in a transaction that is always rolled back.
 func (db *DB) DryRun(ctx context.Context, body func(ctx context.Context, tx Tx) error) error {
 	return db.retry(ctx, func() error {

@@ -13,51 +13,46 @@ import (
 
 // Of each line as many as it may begin, the most urgent and oldest first. One token for all that is taken at once: a fence need
 // only differ from the earlier ones of the same task. The look goes back only so far (after1 to after4, by priority): under a
-// long transaction the index keeps every task that was taken since. What is taken goes through arrays because the planner takes
-// those for short: of `limit` it expects a tenth of the table, and would walk all of it to join.
+// long transaction the index keeps every task that was taken since. What is taken is found again by its place, where the lock
+// found it.
 
 // hot
 const claimSQL = `
-	with picked as (
-		select p.org_id, p.task_id, p.due_at
-		from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
-			as w (line, n, after1, after2, after3, after4)
-		cross join lateral (
-			select c.org_id, c.task_id, c.due_at
-			from (values (1::smallint, w.after1), (2::smallint, w.after2), (3::smallint, w.after3), (4::smallint, w.after4)) as p (priority, after)
-			cross join lateral (
-				select l.org_id, l.task_id, l.due_at
-				from task_live l
-				where l.line = w.line and l.state = 'available' and l.priority = p.priority and l.due_at >= coalesce(p.after, '-infinity')
-				order by l.due_at
-				limit w.n
-				for update skip locked
-			) c
-			limit w.n
-		) p
-	), taken as (
+	with taken as (
 		update task_live l
 		set state = 'running', due_at = statement_timestamp() + $9::bigint * interval '1 microsecond', attempt = l.attempt + 1,
-			nudged = false, lease_token = $7, leased_by = $8, leased_at = statement_timestamp()
-		from unnest(
-			(select array_agg(org_id order by org_id, task_id) from picked),
-			(select array_agg(task_id order by org_id, task_id) from picked),
-			(select array_agg(due_at order by org_id, task_id) from picked)
-		) as d (org_id, task_id, due_at)
-		where l.org_id = d.org_id and l.task_id = d.task_id
-		returning l.org_id, l.task_id, l.line, l.priority, d.due_at, l.turn, l.attempt, l.excused, l.rate_limited, l.lost,
+			nudged = false, lease_token = $7, leased_by = $8, leased_at = statement_timestamp(), claimed_from = l.due_at
+		where l.ctid = any (array(
+			select p.place
+			from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
+				as w (line, n, after1, after2, after3, after4)
+			cross join lateral (
+				select c.place
+				from (values (1::smallint, w.after1), (2::smallint, w.after2), (3::smallint, w.after3), (4::smallint, w.after4)) as p (priority, after)
+				cross join lateral (
+					select l.ctid as place
+					from task_live l
+					where l.line = w.line and l.state = 'available' and l.priority = p.priority and l.due_at >= coalesce(p.after, '-infinity')
+					order by l.due_at
+					limit w.n
+					for update skip locked
+				) c
+				limit w.n
+			) p
+		))
+		returning l.org_id, l.task_id, l.line, l.priority, l.claimed_from, l.turn, l.attempt, l.excused, l.rate_limited, l.lost,
 			l.interrupted, l.leased_at, extract(epoch from statement_timestamp() - l.first_failed_at) as failing
 	)
 	select k.org_id, k.id, k.queue, coalesce(k.destination, ''), coalesce(k.limit_key, ''), coalesce(k.fairness_key, ''), k.units, k.kind, k.args,
 		coalesce(k.subject_type, ''), coalesce(k.subject_id, ''), coalesce(k.idempotency_key, ''), coalesce(k.traceparent, ''),
 		coalesce(k.timeout_seconds, 0), k.retry_config, k.expires_at <= statement_timestamp(),
-		l.line, l.priority, l.due_at, l.turn, l.attempt, l.excused, l.rate_limited, l.lost, l.interrupted, l.leased_at,
+		l.line, l.priority, l.claimed_from, l.turn, l.attempt, l.excused, l.rate_limited, l.lost, l.interrupted, l.leased_at,
 		coalesce(l.failing, 0)::float8
 	from taken l
 	join task k on k.org_id = l.org_id and k.id = l.task_id`
 
 // claimMax bounds one claim.
-const claimMax = 512
+const claimMax = 1000
 
 // patience bounds a statement that nobody waits for.
 const patience = 10 * time.Second

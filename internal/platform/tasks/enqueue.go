@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -105,7 +106,11 @@ func (t *Tasks) enqueueList(ctx context.Context, specs []Spec) ([]Enqueued, erro
 	specs = t.withIDs(specs)
 	var out []Enqueued
 	runs := 0
-	err := t.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
+	transact := t.db.Alone // one statement
+	if slices.ContainsFunc(specs, func(s Spec) bool { return keyOfSpec(&s) != "" }) {
+		transact = t.db.InTx // and those that take keys
+	}
+	err := transact(ctx, func(ctx context.Context, tx postgres.Tx) error {
 		if runs++; runs > 1 {
 			var done bool
 			if err := tx.QueryRow(ctx, isQueuedSQL, specs[0].OrgID, specs[0].ID).Scan(&done); err != nil || done {

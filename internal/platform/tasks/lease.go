@@ -83,7 +83,13 @@ func (t *Tasks) dispatch(task Task) {
 	t.held[keyOf(task)] = h
 	if t.running < t.cfg.Workers {
 		t.running++
-		go t.work(h)
+		if last := len(t.parked) - 1; last >= 0 {
+			w := t.parked[last]
+			t.parked = t.parked[:last]
+			w <- h
+			return
+		}
+		go t.work(make(worker, 1), h)
 		return
 	}
 	h.waiting = true

@@ -50,6 +50,7 @@ func (t *Tasks) Run(ctx context.Context) error {
 	t.mu.Unlock()
 	stopKeeping()
 	keepers.Wait()
+	t.dismiss()
 	return left
 }
 
@@ -66,7 +67,7 @@ func (t *Tasks) drain() <-chan struct{} {
 	}
 	t.ready, t.waiting = nil, 0
 	idle := make(chan struct{})
-	if t.running == 0 {
+	if t.running == 0 && t.reporting == 0 {
 		close(idle)
 	} else {
 		t.idle = idle

@@ -85,18 +85,20 @@ type Tasks struct {
 	giving   chan struct{} // asks for leases to be handed back
 	lookSoon atomic.Bool   // a nudge may have made tasks available
 
-	mu       sync.Mutex
-	phase    phase
-	base     context.Context     // of every attempt; made by Run, ended when it has waited long enough
-	held     map[leaseKey]*held  // every lease of this node that has been dispatched
-	ready    []*held             // those that wait for a worker, oldest first; dropped ones are passed over
-	waiting  int                 // those in ready that are not dropped
-	running  int                 // workers at work
-	returned []giveBack          // leases to be handed back
-	idle     chan struct{}       // closed when draining and no worker is left
-	hints    map[ids.ID]line     // lines with tasks that this node has queued and did not take
-	backlog  map[ids.ID]struct{} // lines in which tasks wait
-	turns    map[ids.ID]struct{} // ordering keys whose next task is to get its turn
+	mu        sync.Mutex
+	phase     phase
+	base      context.Context     // of every attempt; made by Run, ended when it has waited long enough
+	held      map[leaseKey]*held  // every lease of this node that has been dispatched
+	ready     []*held             // those that wait for a worker, oldest first; dropped ones are passed over
+	waiting   int                 // those in ready that are not dropped
+	running   int                 // workers at work
+	parked    []worker            // workers that wait
+	reporting int                 // ends of attempts that are yet to be recorded
+	returned  []giveBack          // leases to be handed back
+	idle      chan struct{}       // closed when draining and no worker is left
+	hints     map[ids.ID]line     // lines with tasks that this node has queued and did not take
+	backlog   map[ids.ID]struct{} // lines in which tasks wait
+	turns     map[ids.ID]struct{} // ordering keys whose next task is to get its turn
 
 	// The poller's own.
 	lines      map[ids.ID]*queueing
@@ -131,10 +133,10 @@ func New(db *postgres.DB, cfg Config, slots *limits.Limits, now clock.Clock, sou
 	}
 	t.metrics = newMetrics(registry, t)
 	t.finish = lane.New(lane.Config{
-		Name: "task_finish", BatchMax: 512, QueueMax: 2*t.cfg.Workers + 64, Workers: 2, Timeout: t.cfg.Lease,
+		Name: "task_finish", BatchMax: 1000, QueueMax: 2*t.cfg.Workers + 16384, Workers: 2, Timeout: t.cfg.Lease,
 	}, lanes, t.finishBatch)
 	t.enqueue = lane.New(lane.Config{
-		Name: "task_enqueue", BatchMax: 512, QueueMax: 8192, Workers: 2, Timeout: t.cfg.Lease,
+		Name: "task_enqueue", BatchMax: 512, QueueMax: 8192, Workers: 3, Timeout: t.cfg.Lease,
 	}, lanes, t.enqueueBatch)
 	t.Every("tasks.forget_keys", time.Minute, t.forgetKeys)
 	return t

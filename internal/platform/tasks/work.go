@@ -12,19 +12,23 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/ids"
 )
 
-// work makes attempts, one after the other, for as long as tasks wait.
-func (t *Tasks) work(h *held) {
+// worker makes attempts for as long as this node runs. Between two it waits to be handed the next: goroutines that stay have grown
+// their stacks, and there are never more of them than workers.
+type worker chan *held
+
+func (t *Tasks) work(w worker, h *held) {
 	for h != nil {
 		t.attempt(h)
-		h = t.next(h)
+		if h = t.next(w); h == nil {
+			h = <-w
+		}
 	}
 }
 
-// next lets go of what is done and gives the task that has waited longest, or ends the worker.
-func (t *Tasks) next(done *held) *held {
+// next gives a worker the task that has waited longest, or notes that the worker waits.
+func (t *Tasks) next(w worker) *held {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.held, keyOf(done.task))
 	for len(t.ready) > 0 {
 		h := t.ready[0]
 		t.ready[0] = nil
@@ -32,43 +36,75 @@ func (t *Tasks) next(done *held) *held {
 		if !h.lost {
 			h.waiting = false
 			t.waiting--
+			t.freed()
 			return h
 		}
 	}
 	t.ready = nil
 	t.running--
-	if t.running == 0 && t.idle != nil {
+	if t.phase == phaseStopped {
+		close(w)
+	} else {
+		t.parked = append(t.parked, w)
+	}
+	t.freed()
+	t.noteIdle()
+	return nil
+}
+
+// noteIdle tells who waits for the end that nothing is at work or to be reported any more. The caller holds mu.
+func (t *Tasks) noteIdle() {
+	if t.running == 0 && t.reporting == 0 && t.idle != nil {
 		close(t.idle)
 		t.idle = nil
 	}
-	return nil
+}
+
+// dismiss ends the workers that wait.
+func (t *Tasks) dismiss() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range t.parked {
+		close(w)
+	}
+	t.parked = nil
+}
+
+// forget lets go of a lease that is done with.
+func (t *Tasks) forget(h *held) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.held, keyOf(h.task))
 }
 
 // unknownKindPause is how long a task is left to other nodes when this one does not know its kind.
 const unknownKindPause = 10 * time.Second
 
-// attempt runs the handler once and records what became of it.
+// attempt runs the handler once and has recorded what became of it.
 func (t *Tasks) attempt(h *held) {
-	task := h.task
+	task := &h.task
 	kind, known := t.kinds[task.Kind]
 	if !known {
-		t.log.Error("no handler for this kind of task here; it is left to other nodes", "task", ids.Format("tsk", task.ID), "kind", task.Kind)
-		t.letGo(task, unknownKindPause)
+		t.log.Error("no handler for this kind of task here; it is left to other nodes", "task", ids.Format(Prefix, task.ID), "kind", task.Kind)
+		t.forget(h)
+		t.letGo(*task, unknownKindPause)
 		return
 	}
-	policy := t.policyOf(&task, kind.policy)
+	policy := t.policyOf(task, kind.policy)
 	ctx, end := t.begin(h, policy.Timeout)
 	defer end()
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errLeaseLost):
+		t.forget(h)
 		return
 	case cause != nil || task.grant != nil && !kind.sends && !task.grant.Sent(): // the node has stopped in between, or what the limits gave is stale
-		t.letGo(task, 0)
+		t.forget(h)
+		t.letGo(*task, 0)
 		return
 	}
-	verdict, hopeless := giveUp(&task, policy)
+	verdict, hopeless := giveUp(task, policy)
 	if !hopeless {
-		verdict = t.call(ctx, kind.handle, task)
+		verdict = t.call(ctx, kind.handle, *task)
 	}
 	if task.grant != nil {
 		task.grant.Done()
@@ -78,11 +114,17 @@ func (t *Tasks) attempt(h *held) {
 		outcome := h.outcome
 		t.mu.Unlock()
 		t.metrics.attempts.WithLabelValues(task.Kind, outcome).Inc()
-	} else {
-		t.report(ctx, conclude(task, policy, verdict, context.Cause(ctx), rand.Float64()))
+		t.over(h)
+		return
 	}
-	if !task.turn.IsZero() {
-		t.owe([]ids.ID{task.turn})
+	t.report(h, conclude(*task, policy, verdict, context.Cause(ctx), rand.Float64()))
+}
+
+// over is called when an attempt's end is recorded, or never will be.
+func (t *Tasks) over(h *held) {
+	t.forget(h)
+	if turn := h.task.turn; !turn.IsZero() {
+		t.owe([]ids.ID{turn})
 		signal(t.hurry)
 	}
 }
@@ -112,17 +154,14 @@ func giveUp(task *Task, policy Policy) (Verdict, bool) {
 // begin makes the attempt's context. A lease that was lost in the meantime makes one that has ended.
 func (t *Tasks) begin(h *held, timeout time.Duration) (context.Context, func()) {
 	t.mu.Lock()
-	base := t.base
-	t.mu.Unlock()
-	bounded, release := context.WithTimeoutCause(base, timeout, errTimedOut)
-	ctx, cancel := context.WithCancelCause(bounded)
-	t.mu.Lock()
 	defer t.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(t.base)
+	timer := time.AfterFunc(timeout, func() { cancel(errTimedOut) })
 	h.cancel = cancel
 	if h.lost {
 		cancel(errLeaseLost)
 	}
-	return ctx, func() { cancel(nil); release() }
+	return ctx, func() { timer.Stop(); cancel(nil) }
 }
 
 // call runs the handler; a panic is a failed attempt of which nobody knows how far it came.
@@ -187,49 +226,4 @@ func detailOf(err error) []byte {
 	}
 	detail, _ := json.Marshal(map[string]string{"error": text}) // a map of strings always can be
 	return detail
-}
-
-// report records the attempt's end. While the database does not take it, it is offered again as long as the lease lasts;
-// after that, whoever takes the task over finds it interrupted.
-func (t *Tasks) report(ctx context.Context, c Completion) {
-	log := t.log.With("task", ids.Format("tsk", c.Task.ID), "kind", c.Task.Kind, "attempt", c.Task.Attempt, "outcome", c.Outcome, "code", c.ErrorCode)
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		wasHeld, err := t.finish.Do(context.WithoutCancel(ctx), c)
-		switch {
-		case err == nil && wasHeld:
-			t.count(c)
-			if c.Done && c.Outcome != OutcomeSucceeded {
-				t.metrics.givenUp.WithLabelValues(c.Task.Kind).Inc()
-				log.Error("a task has failed for good", "detail", string(c.Detail))
-			} else if c.Outcome != OutcomeSucceeded && c.Outcome != OutcomeSnoozed {
-				log.Warn("a task will be tried again", "after", c.Next, "detail", string(c.Detail))
-			}
-			return
-		case err == nil:
-			log.Warn("the task's lease was lost before its end could be recorded")
-			return
-		}
-		select {
-		case <-ctx.Done():
-			log.Error("the end of an attempt could not be recorded; the task will be taken up again", "error", err)
-			return
-		case <-time.After(pause):
-		}
-	}
-}
-
-func (t *Tasks) count(c Completion) {
-	t.metrics.attempts.WithLabelValues(c.Task.Kind, c.Outcome).Inc()
-}
-
-// noteOutcomes remembers what a handler wrote through Finish, to be counted when it says so: the transaction may yet run
-// again.
-func (t *Tasks) noteOutcomes(list []Completion, wasHeld []bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, c := range list {
-		if h := t.held[keyOf(c.Task)]; h != nil && wasHeld[i] {
-			h.outcome = c.Outcome
-		}
-	}
 }
