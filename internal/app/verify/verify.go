@@ -12,6 +12,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/progress"
 	"github.com/kontorhq/kontor/internal/kit/proof"
 	"github.com/kontorhq/kontor/internal/platform/command"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/events"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
@@ -23,7 +24,7 @@ func Run(ctx context.Context, db *postgres.DB, p *progress.Progress) (proof.Repo
 
 // Parts is everything there is to prove, money first.
 func Parts() []proof.Part {
-	return []proof.Part{ledger.Proof(), payments.Proof(), command.Proof(), tasks.Proof(), events.Proof(), across()}
+	return []proof.Part{ledger.Proof(), payments.Proof(), command.Proof(), tasks.Proof(), events.Proof(), destinations.Proof(), across()}
 }
 
 func across() proof.Part {
@@ -34,7 +35,7 @@ func across() proof.Part {
 		},
 		{
 			Name: "events.aggregates.known", SQL: unknownAggregatesSQL,
-			Sentence: "Every event is about an entry or a payment.",
+			Sentence: "Every event is about an entry, a payment or a destination.",
 		},
 	}}
 }
@@ -52,5 +53,5 @@ const lostResourcesSQL = `
 const unknownAggregatesSQL = `
 	select e.org_id, 'evt:' || e.id, format('%s is about a %s', e.type, e.aggregatetype), count(*) over ()
 	from event e
-	where e.aggregatetype not in ('ledger_entry', 'payment')
+	where e.aggregatetype not in ('ledger_entry', 'payment', 'destination')
 	order by e.org_id, e.id limit 10`

@@ -53,7 +53,7 @@ func (c *Client) Do(ctx context.Context, r Request) Response {
 		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
 	}
-	began := time.Now()
+	began := time.Now() //nolint:forbidigo // a stopwatch
 	out := c.exchange(ctx, r)
 	out.Duration = time.Since(began)
 	return out

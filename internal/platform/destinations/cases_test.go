@@ -196,7 +196,7 @@ func TestPauseAndResume(t *testing.T) {
 	made := h.create("api")
 	soon := time.Now().Add(time.Hour).Truncate(time.Second).UTC()
 	for _, until := range []time.Time{{}, soon} {
-		paused, err := h.pause("api", until, "they asked")
+		paused, err := h.pause(until, "they asked")
 		hold, held := paused.State.Hold(time.Now())
 		if err != nil || !held || hold != (Hold{HeldByOperator, until, "they asked"}) {
 			t.Fatal(hold, held, err)
@@ -209,14 +209,14 @@ func TestPauseAndResume(t *testing.T) {
 		until  time.Time
 		reason string
 	}{{time.Now().Add(-time.Second), ""}, {soon, strings.Repeat("a", 501)}} {
-		if _, err := h.pause("api", c.until, c.reason); !errors.Is(err, ErrInvalid) {
+		if _, err := h.pause(c.until, c.reason); !errors.Is(err, ErrInvalid) {
 			t.Error(err)
 		}
 	}
-	if resumed := h.resume("api", false); resumed.State.Pause.Active {
+	if resumed := h.resume(false); resumed.State.Pause.Active {
 		t.Fatalf("%+v", resumed)
 	}
-	h.resume("api", false) // changes nothing
+	h.resume(false) // changes nothing
 	want := []string{"destination.paused operator", "destination.paused operator", "destination.resumed operator"}
 	if got := h.told(made.ID); !slices.Equal(got, want) {
 		t.Fatal(got)

@@ -1,9 +1,11 @@
 package destinations
 
 import (
+	"net/http"
 	"sync"
 	"time"
 
+	"github.com/kontorhq/kontor/internal/kit/egress"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 )
 
@@ -13,14 +15,15 @@ type Ref struct {
 	Name  string
 }
 
-// Entry is a destination that this node uses: as it was at most a second ago, and what this node has learned since. Safe
-// for concurrent use.
+// Entry is a destination that this node uses: as it was at most a second ago, and what this node has learned since. It is
+// kept fresh for as long as somebody asks about it; ask Use for it in each round of work rather than keep it. Safe for
+// concurrent use.
 type Entry struct {
 	d *Destinations
 
 	mu      sync.Mutex
 	target  *Target // replaced, never changed
-	gone    bool    // deleted
+	gone    bool    // deleted, or forgotten
 	usedAt  time.Time
 	pending Delta // not yet recorded
 	// What this node knows ahead of the others, until it has been recorded and read back.
@@ -52,7 +55,7 @@ func (e *Entry) Gate() (Hold, bool) {
 	return state.Hold(now)
 }
 
-// Gone tells whether the destination was deleted.
+// Gone tells that the entry is not refreshed any more: the destination was deleted, or nobody asked about it for a minute.
 func (e *Entry) Gone() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -75,7 +78,7 @@ func (e *Entry) Begin() Ticket {
 // Learn takes what an answer teaches. It costs nothing but memory; all nodes know within about a second, and this one at
 // once what must not wait.
 func (e *Entry) Learn(t Ticket, r Response) {
-	if r.foreign || r.ErrorCode == codeTokenRenewed || r.ErrorCode == "interrupted" {
+	if r.foreign || r.ErrorCode == codeTokenRenewed || r.ErrorCode == string(egress.FailureInterrupted) || r.ErrorCode == string(egress.FailureRequest) {
 		return // nothing about the destination
 	}
 	now := e.d.Now()
@@ -93,13 +96,13 @@ func (e *Entry) Learn(t Ticket, r Response) {
 		urgent = e.target.State.Breaker.Position != BreakerClosed || e.likelyOpens(*tally)
 	case ClassHold:
 		p.Refused, p.Mark, e.refused, urgent = true, r.mark, true, true
-		fallthrough
-	default:
+	}
+	if r.Sent == egress.SentYes && (r.Class == ClassHold || r.Class == ClassDeadLetter || r.Class == ClassRateLimited) {
 		tally.Refusals++
 	}
 	wait := r.RetryAfter
 	if r.Class == ClassRateLimited {
-		p.Limited = p.Limited || r.Status == 429
+		p.Limited = p.Limited || r.Status == http.StatusTooManyRequests
 	} else if r.Advice.Exhausted {
 		wait = max(wait, r.Advice.Wait()) // nothing is left: the next one would be turned away
 	}

@@ -89,21 +89,21 @@ func (h *house) update(u Update) (Destination, error) {
 	return changed, err
 }
 
-func (h *house) pause(name string, until time.Time, reason string) (Destination, error) {
+func (h *house) pause(until time.Time, reason string) (Destination, error) {
 	h.Helper()
 	var changed Destination
 	err := h.inTx(func(ctx context.Context, tx postgres.Tx) (err error) {
-		changed, err = h.Pause(ctx, tx, h.org, name, until, reason)
+		changed, err = h.Pause(ctx, tx, h.org, "api", until, reason)
 		return err
 	})
 	return changed, err
 }
 
-func (h *house) resume(name string, despiteRetryAfter bool) Destination {
+func (h *house) resume(despiteRetryAfter bool) Destination {
 	h.Helper()
 	var changed Destination
 	err := h.inTx(func(ctx context.Context, tx postgres.Tx) (err error) {
-		changed, err = h.Resume(ctx, tx, h.org, name, despiteRetryAfter)
+		changed, err = h.Resume(ctx, tx, h.org, "api", despiteRetryAfter)
 		return err
 	})
 	if err != nil {

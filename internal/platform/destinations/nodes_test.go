@@ -14,11 +14,16 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/kontorhq/kontor/internal/kit/egress"
 )
 
 // answer is what some request came to.
 func answer(class Class, status int, change ...func(*Response)) Response {
-	r := Response{Class: class, Status: status, ErrorCode: errorCode(class, status, "")}
+	r := Response{Class: class, Status: status, ErrorCode: errorCode(class, status, ""), Sent: egress.SentYes}
+	if status == 0 {
+		r.Sent = egress.SentMaybe
+	}
 	if class != ClassSucceeded {
 		r.Error = fmt.Sprint(status)
 	}
@@ -81,10 +86,10 @@ func TestWhatOneNodeIsToldAllObey(t *testing.T) {
 	if hold, _ := one.Gate(); time.Until(hold.Until) < 59*time.Minute {
 		t.Fatalf("%+v", hold)
 	}
-	h.resume("api", false)
+	h.resume(false)
 	h.refresh(first, second)
 	h.closed(HeldByRetryAfter, one, two)
-	h.resume("api", true)
+	h.resume(true)
 	h.refresh(first, second)
 	h.open(one, two)
 	if got := h.told(made.ID); !slices.Equal(got, []string{"destination.paused retry_after", "destination.resumed retry_after"}) {
@@ -138,7 +143,7 @@ func TestABreakerCountsTheRequestsOfAllNodes(t *testing.T) {
 	}
 	h.refresh(second, first)
 	h.closed(HeldByBreaker, one, two)
-	h.resume("api", false)
+	h.resume(false)
 	h.refresh(first, second)
 	h.open(one, two)
 	want := []string{"destination.paused breaker", "destination.resumed breaker", "destination.paused breaker", "destination.resumed breaker"}
@@ -225,7 +230,7 @@ func TestChangesAreSeenWithinASecondAndNothingIsAskedWhenNothingIsUsed(t *testin
 	ended := make(chan error, 1)
 	go func() { ended <- node.Run(ctx) }()
 	entry := h.entry(node, "api")
-	if _, err := h.pause("api", time.Time{}, ""); err != nil {
+	if _, err := h.pause(time.Time{}, ""); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
@@ -310,4 +315,44 @@ func TestManyDestinationsAreRefreshedAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.closed(HeldByRetryAfter, elsewhere...)
+}
+
+func TestOnlyAnswersShowThatSomebodyAnswers(t *testing.T) {
+	h := newHouse(t)
+	h.create("api")
+	h.exec(`update destination_state set breaker = 'half_open', breaker_spell = 4`)
+	e := h.entry(h.Destinations, "api")
+	for _, r := range []Response{
+		{Class: ClassDeadLetter, Sent: egress.SentNo, ErrorCode: "request_invalid"},
+		{Class: ClassHold, Sent: egress.SentNo, ErrorCode: "secret_unavailable"},
+		{Class: ClassUnknown, Sent: egress.SentMaybe, ErrorCode: "interrupted"},
+		{Class: ClassRateLimited, Sent: egress.SentYes, ErrorCode: codeTokenRenewed},
+		{Class: ClassSucceeded, Sent: egress.SentYes, foreign: true},
+	} {
+		e.Learn(e.Begin(), r)
+	}
+	h.refresh(h.Destinations)
+	if b := h.read("api").State.Breaker; b.Position != BreakerHalfOpen || b.Successes != 0 {
+		t.Fatalf("%+v", b)
+	}
+	for range 5 {
+		e.Learn(e.Begin(), answer(ClassDeadLetter, 404))
+	}
+	h.refresh(h.Destinations)
+	if b := h.read("api").State.Breaker; b.Position != BreakerClosed {
+		t.Fatalf("%+v", b)
+	}
+}
+
+func TestWhatNobodyAsksAboutIsForgotten(t *testing.T) {
+	h := newHouse(t)
+	h.create("api")
+	e := h.entry(h.Destinations, "api")
+	e.mu.Lock()
+	e.usedAt = e.usedAt.Add(-forgetAfter)
+	e.mu.Unlock()
+	h.refresh(h.Destinations)
+	if !e.Gone() || h.entry(h.Destinations, "api") == e {
+		t.Fatal("it is still refreshed")
+	}
 }

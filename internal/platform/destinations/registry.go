@@ -199,6 +199,7 @@ func (d *Destinations) inUse() []*Entry {
 		e.mu.Lock()
 		idle := now.Sub(e.usedAt) >= forgetAfter && e.pending.empty()
 		if idle || e.gone {
+			e.gone = true
 			delete(d.registry.entries, ref)
 			e.target.client.Close()
 		} else {

@@ -16,7 +16,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/egress"
@@ -295,5 +300,36 @@ func TestWhatAnAnswerComesTo(t *testing.T) {
 	refused := d.target(url, func(s *Settings) { s.AllowPrivateNetworks = false })
 	if got := d.Send(t.Context(), refused, Request{Method: http.MethodGet, URL: "/"}); got.ErrorCode != "address_forbidden" || got.Sent != egress.SentNo || got.Class != ClassRetry {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestARequestIsASpanAndIsCounted(t *testing.T) {
+	d := newDesk(t)
+	recorder := tracetest.NewSpanRecorder()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
+	d.Destinations = New(Config{Registry: prometheus.NewRegistry(), Clock: clock.System, Tracers: provider})
+	url, last := d.record()
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	d.Send(t.Context(), d.target(url), Request{Method: http.MethodPut, URL: "/", Traceparent: parent})
+	d.Send(t.Context(), d.target("http://127.0.0.1:1"), Request{Method: http.MethodGet, URL: "/"})
+	spans := recorder.Ended()
+	if len(spans) != 2 || spans[0].Name() != "PUT" || spans[0].SpanKind() != trace.SpanKindClient ||
+		spans[0].Parent().SpanID().String() != "b7ad6b7169203331" || spans[1].Status().Code != codes.Error {
+		t.Fatalf("%+v", spans)
+	}
+	own := spans[0].SpanContext()
+	if got := last().header.Get("Traceparent"); got != "00-0af7651916cd43dd8448eb211c80319c-"+own.SpanID().String()+"-01" {
+		t.Error(got)
+	}
+	for class, want := range map[Class]float64{ClassSucceeded: 1, ClassRetry: 1} {
+		if got := testutil.ToFloat64(d.metrics.requests.WithLabelValues("api", string(class))); got != want {
+			t.Errorf("%s: %v", class, got)
+		}
+	}
+	for n := range namesMax + 10 {
+		d.metrics.observe(strings.Repeat("a", n+1), &Response{Class: ClassRetry})
+	}
+	if got := testutil.CollectAndCount(d.metrics.requests); got > namesMax+5 {
+		t.Errorf("%d series", got)
 	}
 }

@@ -83,9 +83,12 @@ func (s Settings) withDefaults() Settings {
 	}
 	b, normal := &s.CircuitBreaker, BreakerDefault()
 	for _, pair := range [][2]*int64{
-		{&b.WindowSeconds, &normal.WindowSeconds}, {&b.MinimumRequestCount, &normal.MinimumRequestCount},
-		{&b.BreakerTimeoutSeconds, &normal.BreakerTimeoutSeconds}, {&b.BreakerTimeoutSecondsMax, &normal.BreakerTimeoutSecondsMax},
-		{&b.ProbesMax, &normal.ProbesMax}, {&b.SuccessThreshold, &normal.SuccessThreshold},
+		{&b.WindowSeconds, &normal.WindowSeconds},
+		{&b.MinimumRequestCount, &normal.MinimumRequestCount},
+		{&b.BreakerTimeoutSeconds, &normal.BreakerTimeoutSeconds},
+		{&b.BreakerTimeoutSecondsMax, &normal.BreakerTimeoutSecondsMax},
+		{&b.ProbesMax, &normal.ProbesMax},
+		{&b.SuccessThreshold, &normal.SuccessThreshold},
 	} {
 		if *pair[0] == 0 {
 			*pair[0] = *pair[1]

@@ -1,0 +1,61 @@
+package destinations
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/clock"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/kit/proof"
+)
+
+func TestDamagedDestinationsAreReported(t *testing.T) {
+	h := newHouse(t)
+	h.create("api", func(s *Settings) { s.Auth = Auth{Type: AuthBearer, Token: "env:SECRET_X"} })
+	h.create("other", func(s *Settings) {
+		s.Auth = Auth{Type: AuthOAuth2, TokenURL: "https://id.example", ClientID: "me", ClientSecret: "env:SECRET_X"}
+	})
+	e := h.entry(h.Destinations, "other")
+	for range 10 {
+		e.Learn(e.Begin(), answer(ClassRetry, 500))
+	}
+	e.Learn(e.Begin(), answer(ClassRateLimited, 429, after(time.Hour)))
+	h.refresh(h.Destinations)
+	h.closed(HeldByRetryAfter, e)
+	for _, c := range []struct {
+		name, damage string
+		want         []string
+	}{
+		{"none", "", nil},
+		{"a state that is gone", `delete from destination_state s using destination d where d.id = s.destination_id and d.name = 'api'`, []string{"destinations.state.there"}},
+		{"a secret itself", `update destination set auth = jsonb_set(auth, '{token}', '"sk_live_4242"') where name = 'api'`, []string{"destinations.secrets.referenced"}},
+		{"a client's secret itself", `update destination set auth = jsonb_set(auth, '{client_secret}', '"file:x"') where name = 'other'`, []string{"destinations.secrets.referenced"}},
+		{
+			"more failures than requests", `update destination_state s set breaker_failures = 3, breaker_requests = 2 from destination d
+			where d.id = s.destination_id and d.name = 'api'`, []string{"destinations.breaker.possible"},
+		},
+		{"closed without closing", `update destination_state set breaker = 'closed' where breaker = 'open'`, []string{"destinations.breaker.possible"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			err := h.db.DryRun(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
+				if c.damage != "" {
+					if tag, err := tx.Exec(ctx, c.damage); err != nil || tag.RowsAffected() != 1 {
+						return fmt.Errorf("it damages %d rows: %w", tag.RowsAffected(), err)
+					}
+				}
+				report, err := proof.RunIn(ctx, tx, clock.System, []proof.Part{Proof()}, nil)
+				for _, f := range report.Failed() {
+					got = append(got, f.Name)
+				}
+				return err
+			})
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v; %v", got, c.want, err)
+			}
+		})
+	}
+}
