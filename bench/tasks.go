@@ -206,7 +206,7 @@ func (r *rival) awaitFinished(ctx context.Context, n int) error {
 		case time.Since(moved) > patience:
 			return fmt.Errorf("%d of %d tasks are done, and no more for %v", done, n, patience)
 		}
-		if sleep(ctx, 2*time.Millisecond); ctx.Err() != nil {
+		if sleep(ctx, 10*time.Millisecond); ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
