@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -44,7 +45,7 @@ func openKontor(ctx context.Context, url string, isNew bool) (pipeline, error) {
 	source := ids.NewSource(clock.System)
 	k := &kontorPipeline{db: db, source: source, org: source.New()}
 	k.lanes, k.stop = context.WithCancel(context.WithoutCancel(ctx))
-	k.enqueues, _ = k.node(tasks.Config{})
+	k.enqueues, _, _ = k.node(tasks.Config{})
 	k.tasks = k.enqueues
 	return k, nil
 }
@@ -54,14 +55,14 @@ func (k *kontorPipeline) close() {
 	k.db.Close()
 }
 
-func (k *kontorPipeline) node(config tasks.Config) (*tasks.Tasks, *prometheus.Registry) {
+func (k *kontorPipeline) node(config tasks.Config) (*tasks.Tasks, *limits.Limits, *prometheus.Registry) {
 	config.Node = "bench-" + ids.Format("node", k.source.New())
 	registry := prometheus.NewRegistry()
 	log := slog.New(slog.DiscardHandler)
 	slots := limits.New(k.db, limits.Config{Node: config.Node}, k.source, registry, log)
 	node := tasks.New(k.db, config, slots, clock.System, k.source, registry, lane.NewMetrics(registry), log)
 	go func() { _ = node.RunEnqueue(k.lanes) }() // never fails
-	return node, registry
+	return node, slots, registry
 }
 
 // kontorArgs are the arguments of a task that does nothing.
@@ -87,7 +88,7 @@ func (k *kontorPipeline) work(ctx context.Context, at pace, started func(time.Ti
 	if at == atFullSpeed {
 		config.Workers = tasksWorkers
 	}
-	node, registry := k.node(config)
+	node, slots, registry := k.node(config)
 	node.Handle("noop", tasks.Policy{}, func(_ context.Context, task tasks.Task) tasks.Verdict {
 		var args kontorArgs
 		if err := json.Unmarshal(task.Args, &args); err != nil {
@@ -97,13 +98,14 @@ func (k *kontorPipeline) work(ctx context.Context, at pace, started func(time.Ti
 		return tasks.Succeeded()
 	})
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
+	ended := make(chan error, 2)
 	go func() { ended <- node.Run(running) }()
+	go func() { ended <- slots.Run(running) }()
 	k.tasks, k.registry = node, registry
 	return func() error {
 		k.tasks = k.enqueues
 		cancel()
-		return <-ended
+		return errors.Join(<-ended, <-ended)
 	}, nil
 }
 
