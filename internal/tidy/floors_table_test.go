@@ -34,6 +34,7 @@ func houseTable() []storey {
 			{"kit/progress", "kit/clock"},
 			{"kit/pgserver", ""},
 			{"kit/postgres", "migrations kit/fault kit/ids"},
+			{"kit/nettest", ""},
 			{"kit/postgrestest", "migrations kit/pgserver kit/postgres"},
 			{"kit/postgrestest/cluster", "kit/pgserver kit/postgrestest"},
 			{"kit/proof", "kit/clock kit/ids kit/postgres kit/progress"},

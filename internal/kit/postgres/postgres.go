@@ -64,6 +64,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	cfg.MaxConns = o.ConnectionsMax
 	cfg.MinConns = min(2, o.ConnectionsMax)
 	cfg.MaxConnIdleTime = 5 * time.Minute
+	cfg.ConnConfig.DialFunc = dial()
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	if o.Name != "" {
 		cfg.ConnConfig.RuntimeParams["application_name"] = o.Name
@@ -73,6 +74,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 		return nil, fmt.Errorf("read the database URL: %w", err)
 	}
 	pool := &Pool{}
+	cfg.ShouldPing = pool.alive
 	var elsewhere atomic.Bool // who answered is not who was connected to
 	timeout := fmt.Sprint(o.StatementTimeout.Milliseconds())
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {

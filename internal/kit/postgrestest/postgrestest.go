@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/kontorhq/kontor/internal/kit/pgserver"
@@ -35,6 +36,29 @@ const (
 	KeepEnv   = "KONTOR_KEEP_DB"                // 1 keeps the databases of failed tests
 	BinDirEnv = "KONTOR_TEST_POSTGRES_BINARIES" // the server to test with, when not the newest installed
 )
+
+// Address is where the server listens: host:port, or the path of its Unix socket.
+func (d *Database) Address() (string, error) {
+	cfg, err := pgx.ParseConfig(d.Direct)
+	if err != nil {
+		return "", err
+	}
+	_, address := pgconn.NetworkAddress(cfg.Host, cfg.Port)
+	return address, nil
+}
+
+// Through is the database's URL when it is reached at another address, such as a proxy's.
+func (d *Database) Through(address string) (string, error) {
+	cfg, err := pgx.ParseConfig(d.Direct)
+	if err != nil {
+		return "", err
+	}
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword(cfg.User, cfg.Password), Host: address, Path: "/" + d.Name,
+		RawQuery: "sslmode=disable",
+	}
+	return u.String(), nil
+}
 
 // callTimeout bounds what this package does for one test: a database that hangs fails the test that waits for it.
 const callTimeout = time.Minute
