@@ -50,10 +50,12 @@ create table destination_state (
     breaker_successes  bigint      not null default 0,
     learned_permille   bigint      not null default 1000,
     learned_at         timestamptz,
+    learned_ceiling    bigint      not null default 0, -- 0: the other side has named no lower quota
+    learned_ceiling_at timestamptz,
     last_error         text        not null default '',
     constraint destination_state_breaker_known check (breaker in ('closed', 'open', 'half_open')),
     constraint destination_state_breaker_open_has_end check (breaker <> 'open' or breaker_open_until is not null),
-    constraint destination_state_learned_share check (learned_permille between 10 and 1000),
+    constraint destination_state_learned_share check (learned_permille between 10 and 1000 and learned_ceiling between 0 and 1000),
     constraint destination_state_pkey primary key (org_id, destination_id),
     constraint destination_state_destination_id_fkey foreign key (org_id, destination_id) references destination (org_id, id)
         on delete cascade

@@ -18,9 +18,16 @@ type Advice struct {
 	RetryAfter time.Duration // 0: nothing said
 	Exhausted  bool          // nothing is left until Reset
 	Reset      time.Duration // until there is more; 0: not said
-	Quota      int64         // of requests in a Window; 0: not said
-	Window     time.Duration
+	Quotas     []Quota       // that it says we have
 }
+
+// Quota is so many requests within any stretch of a time.
+type Quota struct {
+	Limit  int64
+	Period time.Duration
+}
+
+const quotasMax = 8
 
 // Wait is how long to stay away: the longest of what was said. It is never less than that, and at most a day.
 func (a Advice) Wait() time.Duration {
@@ -127,23 +134,24 @@ func (a *Advice) readRateLimit(text string) {
 	}
 }
 
-// readPolicy reads `"default";q=100;w=60`. Of several policies the first counts.
+// readPolicy reads `"default";q=100;w=60, "day";q=5000;w=86400`.
 func (a *Advice) readPolicy(text string) {
-	first, _, _ := strings.Cut(text, ",")
-	var quota, window int64
-	for part := range strings.SplitSeq(first, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		number, ok := wholeNumber(value)
-		switch {
-		case !ok:
-		case name == "q":
-			quota = number
-		case name == "w":
-			window = number
+	for item := range strings.SplitSeq(text, ",") {
+		var quota, window int64
+		for part := range strings.SplitSeq(item, ";") {
+			name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+			number, ok := wholeNumber(value)
+			switch {
+			case !ok:
+			case name == "q":
+				quota = number
+			case name == "w":
+				window = number
+			}
 		}
-	}
-	if quota > 0 && window > 0 && a.Quota == 0 {
-		a.Quota, a.Window = quota, inSeconds(float64(window))
+		if quota > 0 && window > 0 && len(a.Quotas) < quotasMax {
+			a.Quotas = append(a.Quotas, Quota{quota, inSeconds(float64(window))})
+		}
 	}
 }
 

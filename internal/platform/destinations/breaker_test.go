@@ -176,6 +176,17 @@ func TestTheLearnedShare(t *testing.T) {
 	if l.Permille != leastShare {
 		t.Fatal(l)
 	}
+	// What the other side names is a ceiling for a while, and written down once a minute.
+	told := Learned{}.Told(300, now)
+	if told.Share(now) != 300 || told.Told(300, now.Add(59*time.Second)) != told || told.Told(300, now.Add(time.Minute)) == told {
+		t.Error(told)
+	}
+	if told.Told(299, now) == told || told.Told(2000, now) != (Learned{}) || told.Told(1, now).Ceiling != leastShare {
+		t.Error(told)
+	}
+	if both := told.Limited(now); both.Share(now) != 210 || both.Share(now.Add(time.Minute)) != 300 || both.Share(now.Add(time.Hour)) != 1000 {
+		t.Error(both)
+	}
 	for _, c := range [][3]int64{{1000, 7, 7}, {700, 10, 7}, {700, 1, 1}, {10, 50, 1}, {560, 1_000_000_000, 560_000_000}, {750, 5000, 3750}} {
 		if got := share(c[0], c[1]); got != c[2] {
 			t.Errorf("%v: %d", c, got)

@@ -2,6 +2,7 @@ package destinations
 
 import (
 	"net/http"
+	"reflect"
 	"testing"
 	"time"
 
@@ -121,7 +122,7 @@ func TestAdvice(t *testing.T) {
 		{"RateLimit", `"default";r=50;t=30`, Advice{}, 0},
 		{"RateLimit", `"second";r=5;t=1, "day";r=0;t=3600`, Advice{Exhausted: true, Reset: time.Hour}, time.Hour},
 		{"RateLimit", `"second";r=0;t=1, "day";r=9;t=3600`, Advice{Exhausted: true, Reset: time.Second}, time.Second},
-		{"RateLimit-Policy", `"default";q=100;w=60, "day";q=5000;w=86400`, Advice{Quota: 100, Window: time.Minute}, 0},
+		{"RateLimit-Policy", `"default";q=100;w=60, "day";q=5000;w=86400`, Advice{Quotas: []Quota{{100, time.Minute}, {5000, 24 * time.Hour}}}, 0},
 		{"RateLimit-Reset", "7", Advice{Reset: 7 * time.Second}, 7 * time.Second},
 		{"X-RateLimit-Reset", "1795521610", Advice{Reset: 10 * time.Second}, 10 * time.Second},
 		{"X-Ratelimit-Reset", "1795521610000", Advice{Reset: 10 * time.Second}, 10 * time.Second},
@@ -132,7 +133,7 @@ func TestAdvice(t *testing.T) {
 	} {
 		h := http.Header{}
 		h.Set(c.header, c.value)
-		if got := readAdvice(h, now); got != c.want || got.Wait() != c.wait {
+		if got := readAdvice(h, now); !reflect.DeepEqual(got, c.want) || got.Wait() != c.wait {
 			t.Errorf("%s: %s: %+v, wait %s", c.header, c.value, got, got.Wait())
 		}
 	}
@@ -166,7 +167,7 @@ func FuzzAdvice(f *testing.F) {
 			h.Set(name, text)
 		}
 		a := readAdvice(h, now)
-		if a.RetryAfter < 0 || a.Reset < 0 || a.Quota < 0 || a.Window < 0 || a.Wait() < 0 || a.Wait() > retryAfterMax ||
+		if a.RetryAfter < 0 || a.Reset < 0 || len(a.Quotas) > quotasMax || a.Wait() < 0 || a.Wait() > retryAfterMax ||
 			a.Wait() < min(a.RetryAfter, retryAfterMax) {
 			t.Fatalf("%q: %+v", text, a)
 		}

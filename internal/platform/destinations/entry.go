@@ -106,6 +106,9 @@ func (e *Entry) Learn(t Ticket, r Response) {
 	} else if r.Advice.Exhausted {
 		wait = max(wait, r.Advice.Wait()) // nothing is left: the next one would be turned away
 	}
+	if told := e.target.told(r.Advice.Quotas); told > 0 {
+		p.Told = told
+	}
 	if until := now.Add(wait); wait > 0 && until.After(e.limitedUntil) {
 		e.limitedUntil, p.PauseFor, urgent = until, max(p.PauseFor, wait), true
 	}
@@ -143,7 +146,7 @@ func (d *Delta) tally(spell int64) *Tally {
 
 // empty tells whether there is nothing to record.
 func (d *Delta) empty() bool {
-	return len(d.Tallies) == 0 && !d.Limited && d.PauseFor == 0 && !d.Refused && !d.Renewed
+	return len(d.Tallies) == 0 && !d.Limited && d.Told == 0 && d.PauseFor == 0 && !d.Refused && !d.Renewed
 }
 
 // take gives what is to be recorded, and begins anew.
@@ -171,6 +174,9 @@ func (e *Entry) putBack(l Lesson) {
 	p := &e.pending
 	p.Limited, p.PauseFor = p.Limited || later.Limited, max(p.PauseFor, later.PauseFor)
 	p.Renewed = p.Renewed || later.Renewed
+	if later.Told > 0 {
+		p.Told = later.Told
+	}
 	if later.Refused {
 		p.Refused, p.Mark = true, later.Mark
 	}

@@ -39,17 +39,32 @@ func (t *Target) limits(limitKey string, now time.Time) []Limit {
 	return out
 }
 
-// learnedSteps is more than the steps in which any share becomes whole.
-const learnedSteps = 32
-
-// limitsVersion rises whenever the windows change: with the state's revision, and with each step of the learned share.
+// limitsVersion rises whenever the windows change: with the state's revision, with each step in which the learned share
+// grows, and when a ceiling is over.
 func (t *Target) limitsVersion(now time.Time) int64 {
-	learned, step := t.State.Learned, int64(0)
-	if learned.Permille != 0 {
-		needed := (wholeShare - learned.Permille + growth - 1) / growth
-		step = min(max(0, int64(now.Sub(learned.At)/quietStretch)), needed, learnedSteps-1)
+	learned := t.State.Learned
+	version := t.State.Revision*64 + 2*learned.steps(now) // of which there are at most 20
+	if learned.Ceiling != 0 && !learned.ceilingHolds(now) {
+		version++
 	}
-	return t.State.Revision*learnedSteps + step
+	return version
+}
+
+// told is the least share of what is configured that quotas named by the other side come to; 0 when they say nothing about
+// any limit of the same period.
+func (t *Target) told(quotas []Quota) int64 {
+	least := int64(0)
+	for _, q := range quotas {
+		for _, l := range t.RateLimits {
+			if l.Per != PerDestination || time.Duration(l.PeriodSeconds)*time.Second != q.Period {
+				continue
+			}
+			if permille := max(1, min(q.Limit, l.Limit)*wholeShare/l.Limit); least == 0 || permille < least {
+				least = permille
+			}
+		}
+	}
+	return least
 }
 
 // windowsOf translates rate limits. A burst is a window as well: so many within the time in which the pace of the limit

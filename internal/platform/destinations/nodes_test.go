@@ -63,7 +63,7 @@ func (h *house) pair(name string) (first, second *Destinations, one, two *Entry)
 
 func TestWhatOneNodeIsToldAllObey(t *testing.T) {
 	h := newHouse(t)
-	made := h.create("api")
+	made := h.create("api", func(s *Settings) { s.RateLimits = []RateLimit{{Name: "second", Limit: 10, PeriodSeconds: 1}} })
 	first, second, one, two := h.pair("api")
 	h.open(one, two)
 	one.Learn(one.Begin(), answer(ClassRateLimited, 429, after(time.Minute)))
@@ -81,10 +81,15 @@ func TestWhatOneNodeIsToldAllObey(t *testing.T) {
 	if got := h.read("api").State; !got.LimitedUntil.Equal(state.LimitedUntil) {
 		t.Fatalf("%+v", got)
 	}
-	two.Learn(two.Begin(), answer(ClassSucceeded, 200, func(r *Response) { r.Advice = Advice{Exhausted: true, Reset: time.Hour} }))
+	two.Learn(two.Begin(), answer(ClassSucceeded, 200, func(r *Response) {
+		r.Advice = Advice{Exhausted: true, Reset: time.Hour, Quotas: []Quota{{5, time.Second}}}
+	}))
 	h.refresh(second, first)
 	if hold, _ := one.Gate(); time.Until(hold.Until) < 59*time.Minute {
 		t.Fatalf("%+v", hold)
+	}
+	if got := h.read("api").State.Learned; got.Share(time.Now()) != 500 || got.Permille != 700 || got.Ceiling != 500 || one.Limits("")[0].Windows[0].Limit != 5 {
+		t.Fatalf("%+v, %+v", got, one.Limits(""))
 	}
 	h.resume(false)
 	h.refresh(first, second)

@@ -18,7 +18,7 @@ const (
 		d.created_at, d.updated_at`
 	stateColumnList = `s.revision, s.paused, s.paused_until, s.pause_reason, s.limited_until, s.auth_held_at, s.auth_mark, s.breaker,
 		s.breaker_spell, s.breaker_window_at, s.breaker_requests, s.breaker_failures, s.breaker_open_until, s.breaker_openings,
-		s.breaker_successes, s.learned_permille, s.learned_at, s.last_error`
+		s.breaker_successes, s.learned_permille, s.learned_at, s.learned_ceiling, s.learned_ceiling_at, s.last_error`
 )
 
 const (

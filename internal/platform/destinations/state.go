@@ -74,6 +74,7 @@ type Delta struct {
 	Version   int64 // of the destination when the requests were sent
 	Tallies   []Tally
 	Limited   bool          // it was turned away for its rate
+	Told      int64         // the share of the limits that the other side says we have, in permille; 0: it says nothing
 	PauseFor  time.Duration // from now, at least
 	Refused   bool          // the credentials were refused,
 	Mark      string        // those of this secret
@@ -93,6 +94,9 @@ func (s State) After(d Delta, cfg CircuitBreaker, version int64, now time.Time) 
 	}
 	if d.Limited {
 		s.Learned = s.Learned.Limited(now)
+	}
+	if d.Told > 0 {
+		s.Learned = s.Learned.Told(d.Told, now)
 	}
 	if d.Renewed && s.Auth.Mark == d.Mark {
 		s.Auth = AuthHold{}

@@ -70,6 +70,8 @@ func TestWhatANodeLearnedIsAddedToWhatAllKnow(t *testing.T) {
 		"come sooner than told": {limitedAlready, Delta{PauseFor: time.Second}, false, func(s State) bool { return s.LimitedUntil.Equal(now.Add(time.Minute)) }},
 		"come later than told":  {limitedAlready, Delta{PauseFor: time.Hour}, true, func(s State) bool { return s.LimitedUntil.Equal(now.Add(time.Hour)) }},
 		"turned away":           {fresh, Delta{Limited: true}, true, func(s State) bool { return s.Learned.Share(now) == 700 }},
+		"told less":             {fresh, Delta{Told: 400}, true, func(s State) bool { return s.Learned.Share(now) == 400 }},
+		"told as much":          {fresh, Delta{Told: 1000}, false, func(s State) bool { return s.Learned == Learned{} }},
 		"refused":               {fresh, Delta{Refused: true, Mark: "m", Version: 2}, true, func(s State) bool { return s.Auth == AuthHold{now, "m"} }},
 		"refused before change": {fresh, Delta{Refused: true, Mark: "m", Version: 1}, false, func(s State) bool { return s.Auth.HeldAt.IsZero() }},
 		"refused again":         {held, Delta{Refused: true, Mark: "m", Version: 2}, false, func(s State) bool { return s.Auth == held.Auth }},
@@ -107,13 +109,16 @@ func TestLimitsAreTranslated(t *testing.T) {
 		}
 	}
 	burst := 1728 * time.Second
-	expect("at first", now, 160, []limits.Window{w(10, time.Second), w(5000, 24*time.Hour), w(100, burst), w(20, 0)}, []limits.Window{w(100, time.Minute)})
+	expect("at first", now, 320, []limits.Window{w(10, time.Second), w(5000, 24*time.Hour), w(100, burst), w(20, 0)}, []limits.Window{w(100, time.Minute)})
 	target.State.Learned = Learned{Permille: 700, At: now}
-	expect("limited", now, 160, []limits.Window{w(7, time.Second), w(3500, 24*time.Hour), w(70, burst), w(20, 0)}, []limits.Window{w(70, time.Minute)})
-	expect("a while later", now.Add(25*time.Second), 162, []limits.Window{w(8, time.Second), w(4000, 24*time.Hour), w(80, burst), w(20, 0)}, []limits.Window{w(80, time.Minute)})
-	expect("long after", now.Add(time.Hour), 166, []limits.Window{w(10, time.Second), w(5000, 24*time.Hour), w(100, burst), w(20, 0)}, []limits.Window{w(100, time.Minute)})
+	expect("limited", now, 320, []limits.Window{w(7, time.Second), w(3500, 24*time.Hour), w(70, burst), w(20, 0)}, []limits.Window{w(70, time.Minute)})
+	expect("a while later", now.Add(25*time.Second), 324, []limits.Window{w(8, time.Second), w(4000, 24*time.Hour), w(80, burst), w(20, 0)}, []limits.Window{w(80, time.Minute)})
+	expect("long after", now.Add(time.Hour), 332, []limits.Window{w(10, time.Second), w(5000, 24*time.Hour), w(100, burst), w(20, 0)}, []limits.Window{w(100, time.Minute)})
+	target.State.Learned = Learned{}.Told(target.told([]Quota{{5000, 24 * time.Hour}, {5, time.Second}, {1, time.Hour}}), now)
+	expect("told less", now, 320, []limits.Window{w(5, time.Second), w(2500, 24*time.Hour), w(50, burst), w(20, 0)}, []limits.Window{w(50, time.Minute)})
+	expect("told less long ago", now.Add(time.Hour), 321, []limits.Window{w(10, time.Second), w(5000, 24*time.Hour), w(100, burst), w(20, 0)}, []limits.Window{w(100, time.Minute)})
 	target.State = State{Revision: 6, Breaker: Breaker{Position: BreakerHalfOpen, Successes: 2}}
-	expect("half open", now, 192, []limits.Window{w(10, time.Second), w(5000, 24*time.Hour), w(100, burst), w(20, 0), w(3, 0), w(3, time.Second)}, []limits.Window{w(100, time.Minute)})
+	expect("half open", now, 384, []limits.Window{w(10, time.Second), w(5000, 24*time.Hour), w(100, burst), w(20, 0), w(3, 0), w(3, time.Second)}, []limits.Window{w(100, time.Minute)})
 	target.Settings, target.State = Settings{}, State{Breaker: Breaker{Position: BreakerClosed}}
 	if got := target.limits("tenant", now); got != nil {
 		t.Errorf("%+v", got)

@@ -16,7 +16,7 @@ type stored struct {
 	auth, limits, breaker, classifier, redact []byte
 	position                                  string
 	pausedUntil, limitedUntil, authHeldAt     *time.Time
-	windowAt, openUntil, learnedAt            *time.Time
+	windowAt, openUntil, learnedAt, ceilingAt *time.Time
 }
 
 // fields are where a row goes, in the order of the columns that all reads of whole destinations have.
@@ -34,7 +34,7 @@ func (s *stored) stateFields() []any {
 	return []any{
 		&state.Revision, &state.Pause.Active, &s.pausedUntil, &state.Pause.Reason, &s.limitedUntil, &s.authHeldAt, &state.Auth.Mark,
 		&s.position, &b.Spell, &s.windowAt, &b.Requests, &b.Failures, &s.openUntil, &b.Openings, &b.Successes,
-		&state.Learned.Permille, &s.learnedAt, &state.LastError,
+		&state.Learned.Permille, &s.learnedAt, &state.Learned.Ceiling, &s.ceilingAt, &state.LastError,
 	}
 }
 
@@ -69,8 +69,9 @@ func (s *stored) state() State {
 	state.Breaker.Position = BreakerPosition(s.position)
 	state.Breaker.WindowAt, state.Breaker.OpenUntil = moment(s.windowAt), moment(s.openUntil)
 	if state.Learned.At = moment(s.learnedAt); state.Learned.At.IsZero() {
-		state.Learned = Learned{}
+		state.Learned.Permille = 0
 	}
+	state.Learned.CeilingAt = moment(s.ceilingAt)
 	return state
 }
 
@@ -117,11 +118,11 @@ func encodeSettings(s Settings) (out settingsJSON, err error) {
 
 // stateColumns are states as the arrays of a batch.
 type stateColumns struct {
-	orgs, ids                                                             []ids.ID
-	revisions, spells, requests, failures, openings, successes, permille  []int64
-	paused                                                                []bool
-	pausedUntil, limitedUntil, authHeldAt, windowAt, openUntil, learnedAt []*time.Time
-	pauseReasons, marks, positions, lastErrors                            []string
+	orgs, ids                                                                        []ids.ID
+	revisions, spells, requests, failures, openings, successes, permille, ceilings   []int64
+	paused                                                                           []bool
+	pausedUntil, limitedUntil, authHeldAt, windowAt, openUntil, learnedAt, ceilingAt []*time.Time
+	pauseReasons, marks, positions, lastErrors                                       []string
 }
 
 func (c *stateColumns) add(d *Destination) {
@@ -140,6 +141,7 @@ func (c *stateColumns) add(d *Destination) {
 		permille = wholeShare
 	}
 	c.permille, c.learnedAt = append(c.permille, permille), append(c.learnedAt, optional(s.Learned.At))
+	c.ceilings, c.ceilingAt = append(c.ceilings, s.Learned.Ceiling), append(c.ceilingAt, optional(s.Learned.CeilingAt))
 	c.lastErrors = append(c.lastErrors, s.LastError)
 }
 
@@ -149,7 +151,8 @@ const updateStatesSQL = `
 		limited_until = w.limited_until, auth_held_at = w.auth_held_at, auth_mark = w.auth_mark, breaker = w.breaker,
 		breaker_spell = w.breaker_spell, breaker_window_at = w.breaker_window_at, breaker_requests = w.breaker_requests,
 		breaker_failures = w.breaker_failures, breaker_open_until = w.breaker_open_until, breaker_openings = w.breaker_openings,
-		breaker_successes = w.breaker_successes, learned_permille = w.learned_permille, learned_at = w.learned_at, last_error = w.last_error
+		breaker_successes = w.breaker_successes, learned_permille = w.learned_permille, learned_at = w.learned_at,
+		learned_ceiling = w.learned_ceiling, learned_ceiling_at = w.learned_ceiling_at, last_error = w.last_error
 	from (
 		select unnest($1::uuid[]) as org_id, unnest($2::uuid[]) as destination_id, unnest($3::bigint[]) as revision,
 			unnest($4::boolean[]) as paused, unnest($5::timestamptz[]) as paused_until, unnest($6::text[]) as pause_reason,
@@ -158,7 +161,8 @@ const updateStatesSQL = `
 			unnest($13::bigint[]) as breaker_requests, unnest($14::bigint[]) as breaker_failures,
 			unnest($15::timestamptz[]) as breaker_open_until, unnest($16::bigint[]) as breaker_openings,
 			unnest($17::bigint[]) as breaker_successes, unnest($18::bigint[]) as learned_permille,
-			unnest($19::timestamptz[]) as learned_at, unnest($20::text[]) as last_error
+			unnest($19::timestamptz[]) as learned_at, unnest($20::bigint[]) as learned_ceiling,
+			unnest($21::timestamptz[]) as learned_ceiling_at, unnest($22::text[]) as last_error
 	) as w
 	where s.org_id = w.org_id and s.destination_id = w.destination_id`
 
@@ -169,5 +173,5 @@ func queueStates(b *pgx.Batch, list []Destination) {
 		c.add(&list[i])
 	}
 	b.Queue(updateStatesSQL, c.orgs, c.ids, c.revisions, c.paused, c.pausedUntil, c.pauseReasons, c.limitedUntil, c.authHeldAt, c.marks,
-		c.positions, c.spells, c.windowAt, c.requests, c.failures, c.openUntil, c.openings, c.successes, c.permille, c.learnedAt, c.lastErrors)
+		c.positions, c.spells, c.windowAt, c.requests, c.failures, c.openUntil, c.openings, c.successes, c.permille, c.learnedAt, c.ceilings, c.ceilingAt, c.lastErrors)
 }
