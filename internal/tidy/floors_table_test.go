@@ -42,7 +42,7 @@ func houseTable() []storey {
 		{"platform", "what any backend needs", []room{
 			{"platform/access", "kit/clock kit/fault kit/ids kit/postgres"},
 			{"platform/events", "kit/ids kit/paging kit/postgres kit/proof"},
-			{"platform/limits", "kit/ids kit/postgres"},
+			{"platform/limits", "kit/ids kit/postgres kit/proof"},
 			{"platform/tasks", "kit/clock kit/ids kit/lane kit/postgres kit/proof platform/limits"},
 			{"platform/destinations", "kit/clock kit/egress kit/fault kit/ids kit/postgres kit/proof platform/events platform/limits"},
 			{"platform/command", "kit/fault kit/ids kit/lane kit/postgres kit/proof"},
@@ -59,7 +59,8 @@ func houseTable() []storey {
 			{"edge/hooks", "kit/fault kit/ids kit/telemetry commerce/payments"},
 		}},
 		{"app", "puts it together", []room{
-			{"app/verify", "kit/clock kit/postgres kit/progress kit/proof platform/command platform/destinations platform/events platform/tasks " +
+			{"app/verify", "kit/clock kit/postgres kit/progress kit/proof platform/command platform/destinations platform/events " +
+				"platform/limits platform/tasks " +
 				"commerce/ledger commerce/payments"},
 			{"app/why", "kit/ids kit/money kit/postgres"},
 			{"app/mockapi", ""},

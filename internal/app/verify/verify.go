@@ -14,6 +14,7 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/command"
 	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/limits"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -24,7 +25,7 @@ func Run(ctx context.Context, db *postgres.DB, p *progress.Progress) (proof.Repo
 
 // Parts is everything there is to prove, money first.
 func Parts() []proof.Part {
-	return []proof.Part{ledger.Proof(), payments.Proof(), command.Proof(), tasks.Proof(), events.Proof(), destinations.Proof(), across()}
+	return []proof.Part{ledger.Proof(), payments.Proof(), command.Proof(), tasks.Proof(), events.Proof(), limits.Proof(), destinations.Proof(), across()}
 }
 
 func across() proof.Part {

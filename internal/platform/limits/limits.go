@@ -25,8 +25,9 @@
 // A limit that is lowered counts from then on: slots above it are given up as they come free. The sum above holds for the
 // limit at the time at which each slot was taken. A window whose period changes begins anew.
 //
-// What this rests on: that clocks run at the same pace within a few per cent for the time of a lease, that the database's does
-// not leap ahead, and that a process does not stand still between Sent and the send. docs/concepts/limits.md has it in full.
+// What this rests on: that the clocks of nodes, of the database and of the other side run at the same pace within 0.2 %, by which
+// periods are kept longer, that the database's does not leap ahead, and that the guard covers all there is between Sent and the
+// arrival, also a process that is suspended there. docs/concepts/limits.md has it in full.
 package limits
 
 import (
