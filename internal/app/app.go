@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/telemetry"
 	"github.com/kontorhq/kontor/internal/platform/access"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/events"
 	"github.com/kontorhq/kontor/internal/platform/limits"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
@@ -77,7 +79,13 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	a.access = access.New(a.db, a.now, source)
 	log := events.New(a.db, source)
 	slots := limits.New(a.db, limits.Config{Node: cfg.Node}, source, registry, a.log)
-	queue := tasks.New(a.db, a.tasksConfig(), slots, a.now, source, registry, lanes, a.log)
+	others := destinations.New(destinations.Config{
+		DB: a.db, IDs: source, Clock: a.now, Events: log, Registry: registry, Log: a.log, Tracers: a.tel.Tracers,
+		Secrets: destinations.SecretSources{Lookup: os.LookupEnv}, UserAgent: "Kontor/" + readBuild().Version,
+	})
+	queue := tasks.New(tasks.Deps{
+		DB: a.db, Limits: slots, Destinations: others, Clock: a.now, IDs: source, Registry: registry, Lanes: lanes, Logger: a.log,
+	}, a.tasksConfig())
 
 	// commerce
 	books := ledger.New(a.db, log, source)
@@ -101,7 +109,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	}
 	ready := &readiness{db: a.db, schema: schema, draining: a.draining.Load, stopped: a.life.stopped}
 	a.life.stopping = a.announceStop
-	a.life.stages = a.stages(server, webhooks, slots, queue, newAdminHandler(ready, registry))
+	a.life.stages = a.stages(server, webhooks, slots, others, queue, newAdminHandler(ready, registry))
 	return a, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/kontorhq/kontor/internal/edge/api"
 	"github.com/kontorhq/kontor/internal/edge/hooks"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/limits"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
@@ -55,12 +56,12 @@ func (a *App) listen(ctx context.Context) (err error) {
 
 // stages are the node's parts in the order in which they stop: what takes work in stops before what carries it out, and
 // the admin listener last, so that the stop can be watched.
-func (a *App) stages(server *api.Server, webhooks *hooks.Hooks, slots *limits.Limits, queue *tasks.Tasks, admin http.Handler) []stage {
+func (a *App) stages(server *api.Server, webhooks *hooks.Hooks, slots *limits.Limits, others *destinations.Destinations, queue *tasks.Tasks, admin http.Handler) []stage {
 	edge := stage{budget: a.budget(shareEdge) + time.Second} // the listener itself counts the requests it cuts off
 	commands := stage{budget: a.budget(shareCommands), parts: []part{{"task enqueues", queue.RunEnqueue}}}
 	workers := stage{budget: a.workersBudget()}
 	outcomes := stage{budget: a.budget(shareOutcomes)} // nodes of either role have some: webhooks, or answers
-	outcomes.parts = append(outcomes.parts, part{"payment outcomes", a.payments.Run}, part{"limits", slots.Run})
+	outcomes.parts = append(outcomes.parts, part{"payment outcomes", a.payments.Run}, part{"limits", slots.Run}, part{"destinations", others.Run})
 	if a.cfg.Has(RoleAPI) {
 		edge.parts = append(edge.parts, a.api.part(a.public(server, webhooks), a.budget(shareEdge)))
 		commands.parts = append(commands.parts, part{"API commands", server.Run})

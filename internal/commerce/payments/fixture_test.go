@@ -86,8 +86,10 @@ func (w *world) node(name string, cfg worldConfig) *node {
 	source := ids.NewSource(clock.System)
 	ev := events.New(db, source)
 	books := ledger.New(db, ev, source)
-	work := tasks.New(db, tasks.Config{Node: name, Workers: 32, Lease: cfg.lease, PollMax: 50 * time.Millisecond, Drain: 3 * time.Second},
-		limits.New(db, limits.Config{Node: name}, source, registry, log), clock.System, source, registry, lanes, log)
+	work := tasks.New(tasks.Deps{
+		DB: db, Limits: limits.New(db, limits.Config{Node: name}, source, registry, log), Clock: clock.System, IDs: source,
+		Registry: registry, Lanes: lanes, Logger: log,
+	}, tasks.Config{Node: name, Workers: 32, Lease: cfg.lease, PollMax: 50 * time.Millisecond, Drain: 3 * time.Second})
 	pay := payments.New(payments.Deps{
 		DB: db, Ledger: books, Events: ev, Tasks: work, Clock: clock.System, IDs: source, Providers: []payments.Provider{w.provider},
 		Lanes: lanes, Registry: registry, Logger: log,

@@ -74,7 +74,10 @@ func (n *node) wire(db *postgres.DB) *tasks.Tasks {
 	lanes, logger := lane.NewMetrics(registry), slog.New(slog.NewTextHandler(testLog{n.t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	log := events.New(db, source)
 	books := ledger.New(db, log, source)
-	worker := tasks.New(db, tasks.Config{Node: n.t.Name()}, limits.New(db, limits.Config{Node: "test"}, source, registry, logger), clock.System, source, registry, lanes, logger)
+	worker := tasks.New(tasks.Deps{
+		DB: db, Limits: limits.New(db, limits.Config{Node: "test"}, source, registry, logger),
+		Clock: clock.System, IDs: source, Registry: registry, Lanes: lanes, Logger: logger,
+	}, tasks.Config{Node: n.t.Name()})
 	n.deps = Deps{
 		DB: db, Access: access.New(db, clock.System, source), Ledger: books, Events: log,
 		Payments: payments.New(payments.Deps{

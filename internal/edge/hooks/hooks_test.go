@@ -128,7 +128,10 @@ func startNode(t *testing.T) *node {
 
 	source, registry, logger := ids.NewSource(clock.System), prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 	lanes, log := lane.NewMetrics(registry), events.New(db, source)
-	worker := tasks.New(db, tasks.Config{Node: t.Name()}, limits.New(db, limits.Config{Node: "test"}, source, registry, logger), clock.System, source, registry, lanes, logger)
+	worker := tasks.New(tasks.Deps{
+		DB: db, Limits: limits.New(db, limits.Config{Node: "test"}, source, registry, logger),
+		Clock: clock.System, IDs: source, Registry: registry, Lanes: lanes, Logger: logger,
+	}, tasks.Config{Node: t.Name()})
 	n := &node{db: db, ids: source, url: server.URL}
 	n.payments = payments.New(payments.Deps{
 		DB: db, Ledger: ledger.New(db, log, source), Events: log, Tasks: worker, Clock: clock.System, IDs: source,

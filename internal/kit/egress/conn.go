@@ -6,6 +6,9 @@ import (
 	"sync"
 )
 
+// errWithheld ends a request whose sender no longer wants it sent.
+var errWithheld = errors.New("the request was withheld before it was sent")
+
 // errNotRepeated is what a connection says to a request that another one may have carried already.
 var errNotRepeated = errors.New("the connection broke after the request may have been sent; it is not repeated")
 

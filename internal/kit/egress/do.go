@@ -20,6 +20,9 @@ type Request struct {
 	Body         []byte
 	Timeout      time.Duration // of the whole, the answer's body included; 0 means the context's
 	BodyBytesMax int64         // of the answer, kept
+	// Begin, if there is one, is called when a connection is there and nothing is written to it yet; false keeps the request from
+	// being sent: SentNo and FailureInterrupted. Another connection for the same request calls it again.
+	Begin func() bool
 }
 
 // Sent says whether the request may have reached the other side.
@@ -62,7 +65,7 @@ func (c *Client) Do(ctx context.Context, r Request) Response {
 func (c *Client) exchange(ctx context.Context, r Request) Response {
 	onward, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &passage{cancel: cancel}
+	p := &passage{cancel: cancel, begin: r.Begin}
 	request, err := http.NewRequestWithContext(p.trace(onward), r.Method, r.URL.String(), bytes.NewReader(r.Body))
 	if err != nil {
 		return Response{Sent: SentNo, Failure: FailureRequest, Err: err}
@@ -106,6 +109,7 @@ func (r *Response) read(body io.Reader, keep int64) error {
 // out to be closed; that is right as long as nothing was written.
 type passage struct {
 	cancel   context.CancelCauseFunc
+	begin    func() bool
 	mu       sync.Mutex
 	conn     *conn // the last it was given
 	lost     bool  // something was written to an earlier one
@@ -133,6 +137,11 @@ func (p *passage) take(next *conn) {
 	if p.lost {
 		next.shutDown()
 		p.cancel(errNotRepeated)
+		return
+	}
+	if p.begin != nil && !p.begin() {
+		next.shutDown()
+		p.cancel(errWithheld)
 		return
 	}
 	next.give()

@@ -250,3 +250,19 @@ func TestAConnectionKnowsWhetherItWasWrittenTo(t *testing.T) {
 		t.Error("three bytes were forgotten")
 	}
 }
+
+func TestARequestIsWithheldBeforeItsFirstByte(t *testing.T) {
+	t.Parallel()
+	var read atomic.Int64
+	r := Request{Method: http.MethodPost, Body: []byte("{}"), URL: wire(t, breaks(&read)), Timeout: time.Minute}
+	c := inside(t)
+	asked := 0
+	r.Begin = func() bool { asked++; return false }
+	if got := c.Do(t.Context(), r); got.Sent != SentNo || got.Failure != FailureInterrupted || read.Load() != 0 || asked != 1 {
+		t.Fatalf("%+v; %d requests were read, asked %d times", got, read.Load(), asked)
+	}
+	r.Begin = func() bool { asked++; return true }
+	if got := c.Do(t.Context(), r); got.Status != 200 || asked != 2 {
+		t.Fatalf("%+v, asked %d times", got, asked)
+	}
+}

@@ -26,6 +26,9 @@ const (
 
 // name finds the failure in what the transport says.
 func (p *passage) name(ctx context.Context, err error) Failure {
+	if errors.Is(err, errWithheld) {
+		return FailureInterrupted
+	}
 	if errors.Is(err, errNotRepeated) {
 		return FailureBroken
 	}

@@ -20,6 +20,8 @@ type Request struct {
 	IdempotencyKey string        // the same for all attempts of a task
 	Traceparent    string        // of what caused it; see W3C Trace Context
 	Timeout        time.Duration // shorter than the destination's; 0: the destination's
+	// Begin, if there is one, is asked when everything is ready and nothing is written yet; false keeps the request from being sent.
+	Begin func() bool
 }
 
 // ownHeaders are those that no request may bring: the connection's, which are not the sender's to say, and the host's.

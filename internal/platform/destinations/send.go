@@ -113,7 +113,7 @@ func (d *Destinations) send(ctx context.Context, t *Target, r Request) Response 
 			return unsigned(err, proof)
 		}
 	}
-	answer := t.client.Do(ctx, egress.Request{Method: r.Method, URL: to, Header: header, Body: r.Body, BodyBytesMax: t.MaxResponseBytes})
+	answer := t.client.Do(ctx, egress.Request{Method: r.Method, URL: to, Header: header, Body: r.Body, BodyBytesMax: t.MaxResponseBytes, Begin: r.Begin})
 	out := t.judge(answer, d.Clock(), timeout)
 	out.foreign, out.mark = foreign, proof.mark
 	if proof.token != nil {

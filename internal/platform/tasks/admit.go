@@ -1,10 +1,12 @@
 package tasks
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/limits"
 )
 
@@ -26,10 +28,6 @@ func (t *Tasks) admit(now time.Time, budget int) ([]share, time.Duration) {
 	wait := t.cfg.PollMax
 	open := make([]*queueing, 0, len(t.lines))
 	for _, q := range t.lines {
-		if q.blocked.After(now) {
-			wait = min(wait, q.blocked.Sub(now))
-			continue
-		}
 		if until := t.heldUntil(now, q); until.After(now) {
 			wait = min(wait, until.Sub(now))
 			continue
@@ -40,10 +38,11 @@ func (t *Tasks) admit(now time.Time, budget int) ([]share, time.Duration) {
 	open = t.turn(open, budget)
 	var shares []share
 	for _, portion := range divide(open, budget) {
-		s, retry := t.take(portion, now)
+		s, retry := t.take(portion)
 		if s.n > 0 {
 			shares = append(shares, s)
-		} else {
+		}
+		if s.n < portion.n {
 			wait = min(wait, retry)
 		}
 	}
@@ -106,25 +105,65 @@ func divide(open []*queueing, budget int) []portion {
 
 // heldUntil is until when nothing of a line may be begun, whatever the limits say; the past: now.
 func (t *Tasks) heldUntil(now time.Time, q *queueing) time.Time {
-	return t.queues.heldUntil(now, q.org, q.queue)
+	until := t.queues.heldUntil(now, q.org, q.queue)
+	if q.destination == "" {
+		return until
+	}
+	if q.entry == nil {
+		return later(until, now.Add(time.Second))
+	}
+	if hold, is := q.entry.Gate(); is {
+		pause := forever
+		if !hold.Until.IsZero() {
+			pause = hold.Until.Sub(t.destinations.Now())
+		}
+		until = later(until, now.Add(pause))
+	}
+	return until
+}
+
+// meet finds the destinations of lines.
+func (t *Tasks) meet(ctx context.Context) error {
+	var refs []destinations.Ref
+	var of []*queueing
+	for _, q := range t.lines {
+		if q.destination != "" && (q.entry == nil || q.entry.Gone()) {
+			refs, of = append(refs, destinations.Ref{OrgID: q.org, Name: q.destination}), append(of, q)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	entries, err := t.destinations.Use(ctx, refs)
+	if err != nil {
+		return err
+	}
+	for i, q := range of {
+		q.entry = entries[i]
+	}
+	return nil
 }
 
 // take asks the limits of a line for as much as its portion.
-func (t *Tasks) take(p portion, now time.Time) (share, time.Duration) {
-	keys := t.limitKeys(p.q.line)
+func (t *Tasks) take(p portion) (share, time.Duration) {
+	keys := t.limitKeys(p.q)
 	if len(keys) == 0 {
 		return share{q: p.q, n: p.n}, 0
 	}
 	grants, _, retry := t.limits.Take(keys, int64(p.q.units), p.n)
-	if len(grants) < p.n {
-		p.q.blocked = now.Add(min(retry, t.cfg.PollMax))
-	}
 	return share{q: p.q, n: len(grants), grants: grants}, retry
 }
 
 // limitKeys are the limits that a line's tasks count against.
-func (t *Tasks) limitKeys(l line) []limits.Key {
-	return t.queues.limitKeys(l.org, l.queue)
+func (t *Tasks) limitKeys(q *queueing) []limits.Key {
+	keys := t.queues.limitKeys(q.org, q.queue)
+	if q.entry != nil {
+		for _, l := range q.entry.Limits(q.limitKey) {
+			t.limits.Define(l.Key, l.Version, l.Windows)
+			keys = append(keys, l.Key)
+		}
+	}
+	return keys
 }
 
 // atOnce tells whether a task may be taken as it is queued: nothing stands in its way, it overtakes nobody, and nothing has to be

@@ -17,6 +17,8 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/lane"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/postgrestest"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
+	"github.com/kontorhq/kontor/internal/platform/events"
 	"github.com/kontorhq/kontor/internal/platform/limits"
 )
 
@@ -56,13 +58,24 @@ func (b *bench) node(name string, cfg Config) *Tasks {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	slots := limits.New(b.db, limits.Config{Node: name}, b.source, registry, log)
 	b.slots[name] = slots
-	return New(b.db, cfg, slots, clock.System, b.source, registry, lane.NewMetrics(registry), log)
+	return New(Deps{
+		DB: b.db, Limits: slots, Destinations: b.destinations(registry, log), Clock: clock.System, IDs: b.source,
+		Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
+	}, cfg)
+}
+
+func (b *bench) destinations(registry prometheus.Registerer, log *slog.Logger) *destinations.Destinations {
+	return destinations.New(destinations.Config{
+		DB: b.db, IDs: b.source, Clock: clock.System, Events: events.New(b.db, b.source), Registry: registry, Log: log,
+	})
 }
 
 // run starts a node and returns what stops it and waits for its end; the test's end does so too.
 func (b *bench) run(node *Tasks) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
 	ended := make(chan error, 1)
+	go func() { _ = node.limits.Run(ctx) }()
+	go func() { _ = node.destinations.Run(ctx) }()
 	go func() { ended <- node.Run(ctx) }()
 	b.until("the node runs", func() bool { return node.leaseForNew() != nil })
 	b.acquaint(node)

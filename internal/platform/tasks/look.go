@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
 )
 
 // The lines that have available tasks, one index probe each, and one task of each line that is new to this node: it says what the
@@ -45,13 +46,13 @@ const (
 // queueing is a line as this node's poller knows it.
 type queueing struct {
 	line
-	id      ids.ID
-	weight  float64
-	found   time.Time    // when tasks were last found in it, or hinted at
-	hungry  bool         // there was more than was asked for
-	after   [4]time.Time // by priority: the place of the last task claimed, by the database's clock
-	deep    time.Time    // the last claim that went all the way
-	blocked time.Time    // nothing may be begun before
+	id     ids.ID
+	weight float64
+	found  time.Time           // when tasks were last found in it, or hinted at
+	hungry bool                // there was more than was asked for
+	after  [4]time.Time        // by priority: the place of the last task claimed, by the database's clock
+	deep   time.Time           // the last claim that went all the way
+	entry  *destinations.Entry // its destination; nil: it has none, or there is none of that name
 }
 
 // look finds the lines that have available tasks.

@@ -17,6 +17,10 @@ func (t *Tasks) poll(ctx context.Context) {
 		case <-t.hurry:
 			pause = t.cfg.PollMin
 		case <-t.limits.Freed():
+			if since := time.Since(t.roundAt); since < t.cfg.PollMin { // by the handful, not one by one
+				timer.Reset(t.cfg.PollMin - since)
+				continue
+			}
 			pause = t.cfg.PollMin
 		case <-timer.C:
 		}
@@ -52,6 +56,7 @@ type result struct {
 // round stages what is due, looks for lines with tasks, and claims what may be begun.
 func (t *Tasks) round(ctx context.Context) (result, error) {
 	now := monotonic()
+	t.roundAt = now
 	r := result{wait: t.cfg.PollMax}
 	t.takeHints(now)
 	if !now.Before(t.stageAt) {
@@ -74,6 +79,9 @@ func (t *Tasks) round(ctx context.Context) (result, error) {
 	}
 	r.wait = min(r.wait, max(0, time.Until(t.stageAt)), max(0, time.Until(t.lookAt)))
 	if err := t.queues.refresh(ctx, now, t.lines); err != nil {
+		return r, err
+	}
+	if err := t.meet(ctx); err != nil {
 		return r, err
 	}
 	budget := min(t.free(), claimMax)

@@ -34,6 +34,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/lane"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/limits"
 )
 
@@ -69,21 +70,22 @@ func (c Config) withDefaults() Config {
 // Tasks queues tasks and, between Run's beginning and end, works on them. Safe for concurrent use, but for Handle and
 // Every, which come before Run.
 type Tasks struct {
-	cfg      Config
-	db       *postgres.DB
-	clock    clock.Clock
-	source   *ids.Source
-	log      *slog.Logger
-	metrics  *metrics
-	finish   *lane.Lane[Completion, bool]
-	enqueue  *lane.Lane[[]Spec, []Enqueued]
-	limits   *limits.Limits
-	queues   *queues
-	kinds    map[string]handling
-	sweeps   []sweep
-	hurry    chan struct{} // asks the poller to look sooner
-	giving   chan struct{} // asks for leases to be handed back
-	lookSoon atomic.Bool   // a nudge may have made tasks available
+	cfg          Config
+	db           *postgres.DB
+	clock        clock.Clock
+	source       *ids.Source
+	log          *slog.Logger
+	metrics      *metrics
+	finish       *lane.Lane[Completion, bool]
+	enqueue      *lane.Lane[[]Spec, []Enqueued]
+	limits       *limits.Limits
+	destinations *destinations.Destinations
+	queues       *queues
+	kinds        map[string]handling
+	sweeps       []sweep
+	hurry        chan struct{} // asks the poller to look sooner
+	giving       chan struct{} // asks for leases to be handed back
+	lookSoon     atomic.Bool   // a nudge may have made tasks available
 
 	mu        sync.Mutex
 	phase     phase
@@ -103,6 +105,7 @@ type Tasks struct {
 	// The poller's own.
 	lines      map[ids.ID]*queueing
 	staged     looks
+	roundAt    time.Time
 	stageAt    time.Time
 	lookAt     time.Time
 	lookDue    bool
@@ -121,23 +124,35 @@ const (
 	phaseDraining              // takes no more
 )
 
+// Deps are what Tasks works with.
+type Deps struct {
+	DB           *postgres.DB
+	Limits       *limits.Limits
+	Destinations *destinations.Destinations
+	Clock        clock.Clock
+	IDs          *ids.Source
+	Registry     prometheus.Registerer
+	Lanes        *lane.Metrics
+	Logger       *slog.Logger
+}
+
 // New makes a node that does not work yet: without Run it only queues.
-func New(db *postgres.DB, cfg Config, slots *limits.Limits, now clock.Clock, source *ids.Source, registry prometheus.Registerer,
-	lanes *lane.Metrics, log *slog.Logger,
-) *Tasks {
+func New(d Deps, cfg Config) *Tasks {
 	t := &Tasks{
-		cfg: cfg.withDefaults(), db: db, clock: now, source: source, log: log,
-		kinds: map[string]handling{}, held: map[leaseKey]*held{}, limits: slots, queues: newQueues(db, slots),
-		hints: map[ids.ID]line{}, backlog: map[ids.ID]struct{}{}, turns: map[ids.ID]struct{}{}, lines: map[ids.ID]*queueing{},
+		cfg: cfg.withDefaults(), db: d.DB, clock: d.Clock, source: d.IDs, log: d.Logger,
+		limits: d.Limits, destinations: d.Destinations, queues: newQueues(d.DB, d.Limits),
+		kinds: map[string]handling{}, held: map[leaseKey]*held{}, hints: map[ids.ID]line{}, backlog: map[ids.ID]struct{}{},
+		turns: map[ids.ID]struct{}{}, lines: map[ids.ID]*queueing{},
 		hurry: make(chan struct{}, 1), giving: make(chan struct{}, 1),
 	}
-	t.metrics = newMetrics(registry, t)
+	t.kinds[KindHTTP] = handling{policy: Policy{Timeout: httpTimeoutMax}.withDefaults(), handle: t.sendHTTP, sends: true}
+	t.metrics = newMetrics(d.Registry, t)
 	t.finish = lane.New(lane.Config{
 		Name: "task_finish", BatchMax: 1000, QueueMax: 2*t.cfg.Workers + 16384, Workers: 2, Timeout: t.cfg.Lease,
-	}, lanes, t.finishBatch)
+	}, d.Lanes, t.finishBatch)
 	t.enqueue = lane.New(lane.Config{
 		Name: "task_enqueue", BatchMax: 512, QueueMax: 8192, Workers: 3, Timeout: t.cfg.Lease,
-	}, lanes, t.enqueueBatch)
+	}, d.Lanes, t.enqueueBatch)
 	t.Every("tasks.forget_keys", time.Minute, t.forgetKeys)
 	return t
 }

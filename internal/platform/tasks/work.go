@@ -131,7 +131,7 @@ func (t *Tasks) over(h *held) {
 
 // policyOf is the kind's policy with what the task's queue and the task itself say otherwise.
 func (t *Tasks) policyOf(task *Task, p Policy) Policy {
-	if task.timeout > 0 {
+	if task.timeout > 0 && task.Kind != KindHTTP { // there the request ends first, and says how
 		p.Timeout = task.timeout
 	}
 	return p

@@ -1,0 +1,70 @@
+package tasks
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/kontorhq/kontor/internal/platform/destinations"
+)
+
+// keptMax is how much of a body the history keeps, in bytes.
+const keptMax = 8 << 10
+
+// message is one side of an exchange as the history has it: redacted, and cut.
+type message struct {
+	Method     string            `json:"method,omitempty"`
+	URL        string            `json:"url,omitempty"`
+	Status     int               `json:"status,omitempty"`
+	Headers    map[string]string `json:"headers,omitempty"`
+	Body       string            `json:"body,omitempty"`
+	BodyBase64 []byte            `json:"body_base64,omitempty"` // where it is no text
+	Bytes      int64             `json:"bytes"`
+	Truncated  bool              `json:"truncated,omitempty"`
+	SHA256     string            `json:"sha256,omitempty"` // of the whole body
+}
+
+// keep writes an exchange for the history.
+func keep(target *destinations.Target, request *destinations.Request, response *destinations.Response) []byte {
+	kept := struct {
+		Request    message  `json:"request"`
+		Response   *message `json:"response,omitempty"`
+		Sent       string   `json:"sent"`
+		DurationMS int64    `json:"duration_ms"`
+	}{
+		Request: message{
+			Method: request.Method, URL: request.URL, Headers: flat(target.Redact.Header(request.Header)), Bytes: int64(len(request.Body)),
+		},
+		Sent: string(response.Sent), DurationMS: response.Duration.Milliseconds(),
+	}
+	kept.Request.body(target.Redact.Body(request.Body, keptMax))
+	if response.Status != 0 {
+		answer := message{
+			Status: response.Status, Headers: flat(target.Redact.Header(response.Header)), Bytes: response.Size, SHA256: hex.EncodeToString(response.SHA256),
+		}
+		answer.body(target.Redact.Body(response.Body, keptMax))
+		answer.Truncated = answer.Truncated || response.Truncated
+		kept.Response = &answer
+	}
+	text, _ := json.Marshal(kept) // made of strings and numbers, it always can be
+	return text
+}
+
+func (m *message) body(kept []byte, truncated bool) {
+	m.Truncated = truncated
+	if utf8.Valid(kept) && !strings.ContainsRune(string(kept), 0) {
+		m.Body = string(kept)
+	} else {
+		m.BodyBase64 = kept
+	}
+}
+
+func flat(h http.Header) map[string]string {
+	out := make(map[string]string, len(h))
+	for name, values := range h {
+		out[name] = strings.Join(values, ", ")
+	}
+	return out
+}
