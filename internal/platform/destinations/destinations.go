@@ -8,6 +8,7 @@ package destinations
 
 import (
 	"log/slog"
+	"net/netip"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
@@ -29,6 +30,8 @@ type Config struct {
 	Log      *slog.Logger
 	Tracers  trace.TracerProvider // nil: no spans
 	Secrets  SecretSources
+	// AllowCIDRs are networks of the operator's own that every destination may lead to.
+	AllowCIDRs []netip.Prefix
 	// UserAgent is sent where the request has none; empty means "Kontor".
 	UserAgent string
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -322,42 +323,40 @@ func TestManyDestinationsAreRefreshedAtOnce(t *testing.T) {
 	h.closed(HeldByRetryAfter, elsewhere...)
 }
 
-func TestOnlyAnswersShowThatSomebodyAnswers(t *testing.T) {
+// Nodes that learn about the same destinations at the same time wait for each other, and lose nothing.
+func TestNodesThatRecordAtOnceLoseNothing(t *testing.T) {
 	h := newHouse(t)
-	h.create("api")
-	h.exec(`update destination_state set breaker = 'half_open', breaker_spell = 4`)
-	e := h.entry(h.Destinations, "api")
-	for _, r := range []Response{
-		{Class: ClassDeadLetter, Sent: egress.SentNo, ErrorCode: "request_invalid"},
-		{Class: ClassHold, Sent: egress.SentNo, ErrorCode: "secret_unavailable"},
-		{Class: ClassUnknown, Sent: egress.SentMaybe, ErrorCode: "interrupted"},
-		{Class: ClassRateLimited, Sent: egress.SentYes, ErrorCode: codeTokenRenewed},
-		{Class: ClassSucceeded, Sent: egress.SentYes, foreign: true},
-	} {
-		e.Learn(e.Begin(), r)
+	const destinations, nodes, rounds = 7, 4, 15
+	var refs []Ref
+	for n := range destinations {
+		name := fmt.Sprint("api-", n)
+		h.create(name, func(s *Settings) { s.CircuitBreaker = CircuitBreaker{FailureThreshold: 1} })
+		refs = append(refs, Ref{h.org, name})
 	}
-	h.refresh(h.Destinations)
-	if b := h.read("api").State.Breaker; b.Position != BreakerHalfOpen || b.Successes != 0 {
-		t.Fatalf("%+v", b)
+	var all sync.WaitGroup
+	for range nodes {
+		all.Go(func() {
+			node := h.node()
+			entries, err := node.Use(t.Context(), refs)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for range rounds {
+				for _, e := range entries {
+					e.Learn(e.Begin(), answer(ClassSucceeded, 200))
+					e.Learn(e.Begin(), answer(ClassRetry, 500))
+				}
+				if err := node.refresh(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
-	for range 5 {
-		e.Learn(e.Begin(), answer(ClassDeadLetter, 404))
-	}
-	h.refresh(h.Destinations)
-	if b := h.read("api").State.Breaker; b.Position != BreakerClosed {
-		t.Fatalf("%+v", b)
-	}
-}
-
-func TestWhatNobodyAsksAboutIsForgotten(t *testing.T) {
-	h := newHouse(t)
-	h.create("api")
-	e := h.entry(h.Destinations, "api")
-	e.mu.Lock()
-	e.usedAt = e.usedAt.Add(-forgetAfter)
-	e.mu.Unlock()
-	h.refresh(h.Destinations)
-	if !e.Gone() || h.entry(h.Destinations, "api") == e {
-		t.Fatal("it is still refreshed")
+	all.Wait()
+	for _, ref := range refs {
+		if b := h.read(ref.Name).State.Breaker; b.Requests != 2*nodes*rounds || b.Failures != nodes*rounds {
+			t.Errorf("%s: %+v", ref.Name, b)
+		}
 	}
 }

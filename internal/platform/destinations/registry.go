@@ -116,7 +116,7 @@ func (d *Destinations) load(ctx context.Context, refs map[Ref]bool) error {
 		if d.registry.entries[ref] != nil {
 			continue // somebody else was faster
 		}
-		target, err := newTarget(one, nil)
+		target, err := d.newTarget(one, nil)
 		if err != nil {
 			return err
 		}
@@ -279,7 +279,7 @@ func (d *Destinations) reread(ctx context.Context, entries []*Entry) error {
 			return err
 		}
 		e := entries[*n-1]
-		target, err := newTarget(one, e.Target())
+		target, err := d.newTarget(one, e.Target())
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
@@ -49,23 +48,28 @@ type Response struct {
 const codeTokenRenewed = "token_renewed"
 
 // newTarget carries over from the target before what the change has not touched: connections and tokens.
-func newTarget(d Destination, before *Target) (*Target, error) {
-	base, err := url.Parse(d.BaseURL)
+func (d *Destinations) newTarget(from Destination, before *Target) (*Target, error) {
+	base, err := url.Parse(from.BaseURL)
 	if err != nil {
-		return nil, fmt.Errorf("read the base URL of the destination %s: %w", d.Name, err)
+		return nil, fmt.Errorf("read the base URL of the destination %s: %w", from.Name, err)
 	}
-	t := &Target{Destination: d, base: base}
-	if before != nil && before.AllowPrivateNetworks == d.AllowPrivateNetworks {
+	t := &Target{Destination: from, base: base}
+	if before != nil && before.AllowPrivateNetworks == from.AllowPrivateNetworks {
 		t.client = before.client
 	} else {
-		t.client = egress.New(egress.Config{Policy: egress.Policy{AllowPrivateNetworks: d.AllowPrivateNetworks, AllowCIDRs: []netip.Prefix{}}})
+		t.client = egress.New(egress.Config{Policy: d.policy(from.AllowPrivateNetworks)})
 	}
-	if before != nil && before.Auth == d.Auth {
+	if before != nil && before.Auth == from.Auth {
 		t.tokens = before.tokens
 	} else {
 		t.tokens = &tokens{}
 	}
 	return t, nil
+}
+
+// policy says which addresses a destination may lead to.
+func (d *Destinations) policy(private bool) egress.Policy {
+	return egress.Policy{AllowPrivateNetworks: private, AllowCIDRs: d.AllowCIDRs}
 }
 
 // Send sends the request once and says what it came to. It does not ask whether the destination is held or a limit is

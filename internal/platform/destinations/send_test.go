@@ -65,7 +65,7 @@ func (d *desk) target(baseURL string, change ...func(*Settings)) *Target {
 	for _, f := range change {
 		f(&s)
 	}
-	target, err := newTarget(Destination{ID: ids.ID{1}, Name: "api", Settings: s}, nil)
+	target, err := d.newTarget(Destination{ID: ids.ID{1}, Name: "api", Settings: s}, nil)
 	if err != nil {
 		d.Fatal(err)
 	}

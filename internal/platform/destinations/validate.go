@@ -106,7 +106,7 @@ func (d *Destinations) validate(name string, s Settings) error {
 	if !nameForm.MatchString(name) {
 		p.add("name", "A name has 1 to 100 letters, digits and hyphens.")
 	}
-	validateURL(&p, "base_url", s.BaseURL, s.AllowPrivateNetworks)
+	d.validateURL(&p, "base_url", s.BaseURL, s.AllowPrivateNetworks)
 	d.validateAuth(&p, s)
 	if strings.HasPrefix(strings.ToLower(s.BaseURL), "http:") && s.Auth.Type != AuthNone && !s.AllowPrivateNetworks {
 		p.add("base_url", "Over http anybody on the way could read the credentials. Use https.")
@@ -122,7 +122,7 @@ func (d *Destinations) validate(name string, s Settings) error {
 }
 
 // validateURL wants https, or http inside private networks, and no address that would be refused later.
-func validateURL(p *problems, param, text string, private bool) {
+func (d *Destinations) validateURL(p *problems, param, text string, private bool) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || len(text) > URLBytesMax {
 		p.add(param, "It must be a URL of at most %d characters that begins with https:// or http:// and has a host.", URLBytesMax)
@@ -143,7 +143,7 @@ func validateURL(p *problems, param, text string, private bool) {
 		}
 	}
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
-		if err := (egress.Policy{AllowPrivateNetworks: private}).Check(addr); err != nil {
+		if err := d.policy(private).Check(addr); err != nil {
 			p.add(param, "%s. Set allow_private_networks where that is meant.", capital(err.Error()))
 		}
 	}

@@ -73,7 +73,7 @@ func (d *Destinations) validateAuthField(p *problems, s Settings, name, value st
 			p.add(at, "It is standard_webhooks or timestamp_body.")
 		}
 	case "token_url":
-		validateURL(p, at, value, s.AllowPrivateNetworks)
+		d.validateURL(p, at, value, s.AllowPrivateNetworks)
 	case "username":
 		if strings.Contains(value, ":") {
 			p.add(at, "A user name has no colon.")
