@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,7 +14,8 @@ import (
 
 // Of the tasks with one ordering key, all but one are blocked. When the one is done, the next gets its turn: here, after the
 // commit, because two transactions that end and queue at the same time do not see each other. Should two nodes give the turn to
-// two tasks, the unique index lets one of them through.
+// two tasks, the unique index lets one of them through. The first task is waited for, never passed over: whoever has locked it may
+// yet leave it as it was.
 
 // hot
 const giveTurnsSQL = `
@@ -26,7 +28,7 @@ const giveTurnsSQL = `
 			where b.turn = k.turn and b.state = 'blocked'
 			order by b.task_id
 			limit 1
-			for update skip locked
+			for update
 		) n
 		where not exists (select from task_live a where a.org_id = n.org_id and a.turn = k.turn and a.state <> 'blocked')
 	)
@@ -67,6 +69,7 @@ func (t *Tasks) giveTurns(ctx context.Context, now time.Time) error {
 	if len(turns) == 0 {
 		return nil
 	}
+	slices.SortFunc(turns, ids.Compare) // all nodes wait for each other in one direction
 	tag, err := t.db.Pool().Exec(ctx, giveTurnsSQL, turns)
 	if err != nil {
 		t.owe(turns)
