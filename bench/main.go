@@ -25,6 +25,7 @@ import (
 // options are the flags.
 type options struct {
 	only         string
+	match        string
 	seconds      float64
 	rounds       int
 	tasks        int
@@ -78,6 +79,7 @@ func readOptions(args []string) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	all := strings.Join([]string{partRaw, partLedger, partHTTP, partPayments, partTasks}, ",")
 	flags.StringVar(&o.only, "only", all, "parts to run, separated by commas")
+	flags.StringVar(&o.match, "match", "", "of these parts, only the comparisons whose name holds this text, such as 'burning down'")
 	flags.Float64Var(&o.seconds, "seconds", defaultSeconds, "length of one round of one figure")
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of each figure; the median counts")
 	flags.IntVar(&o.tasks, "tasks", tasksBacklog, "tasks to burn down in one round")

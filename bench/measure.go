@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -50,6 +51,9 @@ func (s sample) percentile(p float64) float64 {
 
 // measure takes rounds of all subjects in turn, and adds their figures to the report.
 func (b *bench) measure(ctx context.Context, what string, group []*subject) error {
+	if !strings.Contains(what, b.options.match) {
+		return nil
+	}
 	count := time.Duration(b.options.seconds * float64(time.Second))
 	for round := range b.options.rounds {
 		b.note("%s, round %d of %d", what, round+1, b.options.rounds)
