@@ -282,7 +282,7 @@ func TestStatementsAreConstants(t *testing.T) {
 	t.Parallel()
 	excused := exceptions{
 		"internal/kit/postgres/partitions.go":       "makes and drops partitions, whose names come from the catalogue",
-		"internal/kit/postgres/pooler.go":           "passes its callers' statements on, which are looked at where they call",
+		"internal/kit/postgres/pool.go":             "passes its callers' statements on, which are looked at where they call",
 		"internal/kit/postgrestest/cluster.go":      "administers the tests' cluster",
 		"internal/kit/postgrestest/postgrestest.go": "makes the tests' databases",
 		"internal/kit/postgrestest/shared.go":       "drops the tests' databases",

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kontorhq/kontor/internal/kit/fault"
 	"github.com/kontorhq/kontor/internal/kit/nettest"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/postgrestest"
@@ -204,6 +207,63 @@ func TestLatencyIsBorne(t *testing.T) {
 		var n int
 		if err := d.db.Pool().QueryRow(t.Context(), `select 42`).Scan(&n); err != nil || n != 42 {
 			t.Errorf("%d, %v", n, err)
+		}
+	}
+}
+
+// What becomes of a statement outside a transaction is told as it is of a transaction: not one word of the driver's.
+func TestAStatementThatFindsNoDatabaseIsAFault(t *testing.T) {
+	d := setupDistant(t)
+	pool := d.db.Pool()
+	ways := map[string]func(context.Context) error{
+		"exec": func(ctx context.Context) error {
+			_, err := pool.Exec(ctx, `select 1`)
+			return err
+		},
+		"query": func(ctx context.Context) error {
+			rows, err := pool.Query(ctx, `select 1`)
+			if err == nil {
+				_, err = pgx.CollectRows(rows, pgx.RowTo[int])
+			}
+			return err
+		},
+		"row": func(ctx context.Context) error {
+			var n int
+			return pool.QueryRow(ctx, `select 1`).Scan(&n)
+		},
+		"batch": func(ctx context.Context) error {
+			batch := &pgx.Batch{}
+			batch.Queue(`select 1`)
+			return pool.SendBatch(ctx, batch).Close()
+		},
+		"a batch's row": func(ctx context.Context) error {
+			batch := &pgx.Batch{}
+			batch.Queue(`select 1`)
+			results, n := pool.SendBatch(ctx, batch), 0
+			return errors.Join(results.QueryRow().Scan(&n), results.Close())
+		},
+	}
+	for name, way := range ways {
+		if err := way(t.Context()); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		cuts := d.network.CutAt(nettest.ToServer, "select 1", 1)
+		err := way(t.Context())
+		if cuts() == 0 { // the statement is prepared, and its text need not be sent
+			d.network.Cut()
+			err = way(t.Context())
+		}
+		if f := fault.From(err); err == nil || f.Code != "database_unavailable" {
+			t.Errorf("%s, cut off: %v", name, err)
+		}
+		d.network.Heal()
+		d.network.Down()
+		if f := fault.From(way(t.Context())); f.Code != "database_unavailable" || f.Kind != fault.Unavailable {
+			t.Errorf("%s, nobody there: %v", name, f)
+		}
+		d.network.Up()
+		if _, err := d.within(time.Minute); err != nil {
+			t.Error(err)
 		}
 	}
 }
