@@ -123,7 +123,7 @@ func (l *Limits) refuse(windows []*window, units, more int64, now instant) {
 		if lacks <= 0 {
 			continue
 		}
-		w.lack(lacks)
+		w.lack(lacks, units)
 		if k.lackAt == 0 {
 			k.lackAt = now.mono
 		}

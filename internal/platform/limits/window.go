@@ -72,6 +72,7 @@ type window struct {
 	moving moving  // busy, and on their way to cool in the database
 
 	now, before demand
+	unit        int64 // what a use weighed lately
 }
 
 // moving is what a refresh moves to the database. While nobody knows what became of an earlier refresh, it has that one's too.
@@ -90,8 +91,9 @@ type move struct {
 // demand is what was seen of a window between two ticks.
 type demand struct {
 	busyMax  int64 // the most slots that were busy
-	lackMax  int64 // the most that a caller could not get
-	consumed int64 // units taken
+	lackMax  int64 // the most units that a caller could not get
+	consumed int64 // units sent
+	unused   int64 // units taken, and then not used
 }
 
 func newWindow(k *key, w Window) *window {
@@ -112,17 +114,18 @@ func (w *window) room() int64 {
 }
 
 // take uses slots that there is room for.
-func (w *window) take(units int64) {
-	w.taken += units
-	w.now.consumed += units
-	w.now.busyMax = max(w.now.busyMax, w.busy())
-}
+func (w *window) take(units int64) { w.taken += units }
 
-// release undoes take: the slots were not used, or, of period 0, are used no more.
-func (w *window) release(units int64) { w.taken -= units }
+// release undoes take: the slots were not used.
+func (w *window) release(units int64) {
+	w.taken -= units
+	w.now.unused += units
+}
 
 // sent starts the time for which taken slots stay busy.
 func (w *window) sent(now moment, units int64) {
+	w.now.consumed += units
+	w.now.busyMax = max(w.now.busyMax, w.busy())
 	if w.period == 0 {
 		return
 	}
@@ -140,14 +143,21 @@ func (w *window) done(sent, now moment, units int64) bool {
 	return false
 }
 
-// lack notes that a caller could not get so many units.
-func (w *window) lack(units int64) { w.now.lackMax = max(w.now.lackMax, units) }
+// lack notes that a caller could not get so many units, for uses that weigh unit each.
+func (w *window) lack(units, unit int64) { w.now.lackMax, w.unit = max(w.now.lackMax, units), unit }
 
 // satisfied notes that there was enough for everybody.
 func (w *window) satisfied() { w.now.lackMax, w.before.lackMax = 0, 0 }
 
-// lacking is how many units callers could not get lately.
-func (w *window) lacking() int64 { return max(w.now.lackMax, w.before.lackMax) }
+// lacking is how many units callers could not get lately. Callers that used nothing of what they got only look whether there is
+// something to do; for that one use is enough.
+func (w *window) lacking() int64 {
+	lack := max(w.now.lackMax, w.before.lackMax)
+	if w.now.consumed+w.before.consumed == 0 && w.now.unused+w.before.unused > 0 {
+		return min(lack, w.unit)
+	}
+	return lack
+}
 
 // tick begins to count demand anew; that of the time before still counts once.
 func (w *window) tick() { w.now, w.before = demand{busyMax: w.busy()}, w.now }

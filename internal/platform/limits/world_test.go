@@ -88,16 +88,16 @@ type coolPlace struct {
 
 // player is a node, with a caller that wants to make requests.
 type player struct {
-	l        *Limits
-	number   int
-	began    int64
-	dead     bool
-	frozen   int64 // stands still until then
-	asking   bool
-	wanted   int // requests at once; changes over time
-	sending  int
-	units    int64
-	cancelAt int64
+	l       *Limits
+	number  int
+	began   int64
+	dead    bool
+	frozen  int64 // stands still until then
+	asking  bool
+	wanted  int // requests at once; changes over time
+	sending int
+	units   int64
+	looks   bool // takes, and uses nothing
 }
 
 func newWorld(seed uint64, windows []Window) *world {
@@ -222,7 +222,7 @@ func (w *world) try(p *player) time.Duration {
 
 // send is a request: it arrives within guard, or has its answer at once when it arrives.
 func (w *world) send(p *player, g *Grant) {
-	if w.Float64() < 0.05 {
+	if p.looks || w.Float64() < 0.05 {
 		g.Unused()
 		p.sending--
 		return
