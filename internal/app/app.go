@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+	_ "time/tzdata" // schedules name time zones, and a machine may have no database of them
 
 	"github.com/kontorhq/kontor/internal/commerce/ledger"
 	"github.com/kontorhq/kontor/internal/commerce/payments"
@@ -24,6 +25,7 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/events"
 	"github.com/kontorhq/kontor/internal/platform/limits"
+	"github.com/kontorhq/kontor/internal/platform/schedules"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -86,6 +88,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	queue := tasks.New(tasks.Deps{
 		DB: a.db, Limits: slots, Destinations: others, Clock: a.now, IDs: source, Registry: registry, Lanes: lanes, Logger: a.log,
 	}, a.tasksConfig())
+	timetable := schedules.New(a.db, schedules.Config{}, queue, log, source, registry, a.log)
 
 	// commerce
 	books := ledger.New(a.db, log, source)
@@ -109,7 +112,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	}
 	ready := &readiness{db: a.db, schema: schema, draining: a.draining.Load, stopped: a.life.stopped}
 	a.life.stopping = a.announceStop
-	a.life.stages = a.stages(server, webhooks, slots, others, queue, newAdminHandler(ready, registry))
+	a.life.stages = a.stages(server, webhooks, slots, others, queue, timetable, newAdminHandler(ready, registry))
 	return a, nil
 }
 

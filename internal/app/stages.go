@@ -13,6 +13,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/limits"
+	"github.com/kontorhq/kontor/internal/platform/schedules"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -56,7 +57,9 @@ func (a *App) listen(ctx context.Context) (err error) {
 
 // stages are the node's parts in the order in which they stop: what takes work in stops before what carries it out, and
 // the admin listener last, so that the stop can be watched.
-func (a *App) stages(server *api.Server, webhooks *hooks.Hooks, slots *limits.Limits, others *destinations.Destinations, queue *tasks.Tasks, admin http.Handler) []stage {
+func (a *App) stages(server *api.Server, webhooks *hooks.Hooks, slots *limits.Limits, others *destinations.Destinations,
+	queue *tasks.Tasks, timetable *schedules.Schedules, admin http.Handler,
+) []stage {
 	edge := stage{budget: a.budget(shareEdge) + time.Second} // the listener itself counts the requests it cuts off
 	commands := stage{budget: a.budget(shareCommands), parts: []part{{"task enqueues", queue.RunEnqueue}}}
 	workers := stage{budget: a.workersBudget()}
@@ -67,6 +70,7 @@ func (a *App) stages(server *api.Server, webhooks *hooks.Hooks, slots *limits.Li
 		commands.parts = append(commands.parts, part{"API commands", server.Run})
 	}
 	if a.cfg.Has(RoleWorker) {
+		commands.parts = append(commands.parts, part{"schedules", timetable.Run})
 		queue.Every("app.partitions", partitionsEvery, a.keepPartitions)
 		workers.parts = append(workers.parts, part{"workers", queue.Run})
 	}
@@ -97,21 +101,26 @@ func (a *App) traced(handler http.Handler) http.Handler {
 }
 
 const (
-	partitionsEvery  = 6 * time.Hour
-	expireEvery      = time.Second
-	idempotencyKept  = 31 * 24 * time.Hour // 30 days are promised
-	idempotencyTable = "idempotency_record"
+	partitionsEvery = 6 * time.Hour
+	expireEvery     = time.Second
+	idempotencyKept = 31 * 24 * time.Hour // 30 days are promised
+	ticksKept       = 62 * 24 * time.Hour // more than anything is made up for
 )
 
 // keepPartitions makes the partitions of the coming months and drops the months of idempotency records that nobody may
-// repeat any more. Every node with workers does it; the others then find nothing to do.
+// repeat any more, and of ticks long gone. Every node with workers does it; the others then find nothing to do.
 func (a *App) keepPartitions(ctx context.Context) error {
 	if err := postgres.EnsurePartitions(ctx, a.db.Pool()); err != nil {
 		return err
 	}
-	dropped, err := postgres.RetirePartitions(ctx, a.db.Pool(), idempotencyTable, a.now().Add(-idempotencyKept))
-	if len(dropped) > 0 {
-		a.log.InfoContext(ctx, "dropped what was kept long enough", "tables", dropped)
+	for table, kept := range map[string]time.Duration{"idempotency_record": idempotencyKept, "schedule_tick": ticksKept} {
+		dropped, err := postgres.RetirePartitions(ctx, a.db.Pool(), table, a.now().Add(-kept))
+		if len(dropped) > 0 {
+			a.log.InfoContext(ctx, "dropped what was kept long enough", "tables", dropped)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }

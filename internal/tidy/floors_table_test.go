@@ -45,6 +45,7 @@ func houseTable() []storey {
 			{"platform/limits", "kit/ids kit/postgres kit/proof"},
 			{"platform/destinations", "kit/clock kit/egress kit/fault kit/ids kit/postgres kit/proof platform/events platform/limits"},
 			{"platform/tasks", "kit/clock kit/egress kit/ids kit/lane kit/postgres kit/proof platform/limits platform/destinations"},
+			{"platform/schedules", "kit/fault kit/ids kit/paging kit/postgres kit/proof platform/events platform/tasks"},
 			{"platform/command", "kit/fault kit/ids kit/lane kit/postgres kit/proof"},
 		}},
 		{"commerce", "order to cash", []room{
@@ -60,13 +61,13 @@ func houseTable() []storey {
 		}},
 		{"app", "puts it together", []room{
 			{"app/verify", "kit/clock kit/postgres kit/progress kit/proof platform/command platform/destinations platform/events " +
-				"platform/limits platform/tasks " +
+				"platform/limits platform/schedules platform/tasks " +
 				"commerce/ledger commerce/payments"},
 			{"app/why", "kit/ids kit/money kit/postgres"},
 			{"app/mockapi", ""},
 			{"app/simulate", "client kit/clock kit/ids kit/pgserver kit/postgres kit/progress platform/access commerce/payments/sandbox app/verify"},
 			{"app", "client kit/clock kit/fault kit/ids kit/lane kit/money kit/pgserver kit/postgres kit/progress kit/proof kit/telemetry " +
-				"platform/access platform/events platform/limits platform/destinations platform/tasks commerce/ledger commerce/payments commerce/payments/sandbox " +
+				"platform/access platform/events platform/limits platform/destinations platform/schedules platform/tasks commerce/ledger commerce/payments commerce/payments/sandbox " +
 				"edge/api edge/hooks app/mockapi app/simulate app/verify app/why"},
 			{"cmd/kontor", "app"},
 			{"e2e", ""},

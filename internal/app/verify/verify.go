@@ -15,6 +15,7 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/events"
 	"github.com/kontorhq/kontor/internal/platform/limits"
+	"github.com/kontorhq/kontor/internal/platform/schedules"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -25,7 +26,10 @@ func Run(ctx context.Context, db *postgres.DB, p *progress.Progress) (proof.Repo
 
 // Parts is everything there is to prove, money first.
 func Parts() []proof.Part {
-	return []proof.Part{ledger.Proof(), payments.Proof(), command.Proof(), tasks.Proof(), events.Proof(), limits.Proof(), destinations.Proof(), across()}
+	return []proof.Part{
+		ledger.Proof(), payments.Proof(), command.Proof(), tasks.Proof(), events.Proof(), limits.Proof(), destinations.Proof(),
+		schedules.Proof(), across(),
+	}
 }
 
 func across() proof.Part {
@@ -36,7 +40,7 @@ func across() proof.Part {
 		},
 		{
 			Name: "events.aggregates.known", SQL: unknownAggregatesSQL,
-			Sentence: "Every event is about an entry, a payment or a destination.",
+			Sentence: "Every event is about an entry, a payment, a destination or a schedule.",
 		},
 	}}
 }
@@ -54,5 +58,5 @@ const lostResourcesSQL = `
 const unknownAggregatesSQL = `
 	select e.org_id, 'evt:' || e.id, format('%s is about a %s', e.type, e.aggregatetype), count(*) over ()
 	from event e
-	where e.aggregatetype not in ('ledger_entry', 'payment', 'destination')
+	where e.aggregatetype not in ('ledger_entry', 'payment', 'destination', 'schedule')
 	order by e.org_id, e.id limit 10`

@@ -29,6 +29,9 @@ type Check struct {
 	// org_id uuid, id text, detail text (what is wrong) and found bigint (how many there are in all). In both texts an id is
 	// written ent:018f…, its prefix and its uuid, and shown as people know it, ent_….
 	SQL string
+	// Judge is for what SQL cannot tell. SQL then lists all there is to be judged, each with its org_id and id first, and
+	// Judge says of a row what is wrong: nothing, when it is sound.
+	Judge func(row pgx.CollectableRow) (orgID ids.ID, id, wrong string, err error)
 }
 
 // Population is a kind of record that the checks look at. SQL counts them: one row, one bigint.
@@ -179,18 +182,50 @@ func (c *Check) run(ctx context.Context, tx postgres.Tx, now clock.Clock) (Resul
 	if err != nil {
 		return Result{}, fmt.Errorf("check %s: %w", c.Name, err)
 	}
-	var org ids.ID
-	var id, detail string
-	_, err = pgx.ForEachRow(rows, []any{&org, &id, &detail, &result.Violations}, func() error {
-		result.First = append(result.First, Finding{Organisation: ids.Format("org", org), ID: shown(id), Detail: shown(detail)})
-		return nil
-	})
+	if c.Judge != nil {
+		err = result.judge(rows, c.Judge)
+	} else {
+		err = result.collect(rows)
+	}
 	if err != nil {
 		return Result{}, fmt.Errorf("check %s: %w", c.Name, err)
 	}
 	result.OK = len(result.First) == 0
 	result.DurationMS = now().Sub(began).Milliseconds()
 	return result, nil
+}
+
+// collect takes the violations that a statement found.
+func (r *Result) collect(rows pgx.Rows) error {
+	var org ids.ID
+	var id, detail string
+	_, err := pgx.ForEachRow(rows, []any{&org, &id, &detail, &r.Violations}, func() error {
+		r.First = append(r.First, finding(org, id, detail))
+		return nil
+	})
+	return err
+}
+
+// judge has every row looked at, and keeps the first violations.
+func (r *Result) judge(rows pgx.Rows, look func(pgx.CollectableRow) (ids.ID, string, string, error)) error {
+	defer rows.Close()
+	for rows.Next() {
+		org, id, wrong, err := look(rows)
+		if err != nil {
+			return err
+		}
+		if wrong == "" {
+			continue
+		}
+		if r.Violations++; r.Violations <= FindingsMax {
+			r.First = append(r.First, finding(org, id, wrong))
+		}
+	}
+	return rows.Err()
+}
+
+func finding(org ids.ID, id, detail string) Finding {
+	return Finding{Organisation: ids.Format("org", org), ID: shown(id), Detail: shown(detail)}
 }
 
 // shown writes the ids of a text as people know them.

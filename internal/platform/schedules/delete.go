@@ -1,0 +1,24 @@
+package schedules
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+)
+
+const deleteSQL = `delete from schedule where org_id = $1 and id = $2`
+
+// Delete removes a schedule. Tasks that its ticks have made stay, and so do the records of the ticks, until their month
+// is dropped. A version of 0 takes any.
+func (s *Schedules) Delete(ctx context.Context, tx postgres.Tx, orgID, id ids.ID, version int64) error {
+	c, _, err := lock(ctx, tx, orgID, id, version)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, deleteSQL, orgID, id); err != nil {
+		return fmt.Errorf("delete a schedule: %w", err)
+	}
+	return s.tell(ctx, tx, eventDeleted, &c)
+}
