@@ -65,6 +65,7 @@ func houseTable() []storey {
 				"commerce/ledger commerce/payments"},
 			{"app/why", "kit/ids kit/money kit/postgres"},
 			{"app/mockapi", ""},
+			{"app/importer", "kit/progress"},
 			{"app/simulate", "client kit/clock kit/ids kit/pgserver kit/postgres kit/progress platform/access commerce/payments/sandbox app/verify"},
 			{"app", "client kit/clock kit/fault kit/ids kit/lane kit/money kit/pgserver kit/postgres kit/progress kit/proof kit/telemetry " +
 				"platform/access platform/events platform/limits platform/destinations platform/schedules platform/tasks commerce/ledger commerce/payments commerce/payments/sandbox " +
