@@ -64,6 +64,19 @@ func readAdvice(h http.Header, now time.Time) Advice {
 	return a
 }
 
+// skewMax is how far another clock may be from ours and still be one.
+const skewMax = 24 * time.Hour
+
+// clockOf is what the clock of who answers says, by the answer's Date: times in its headers are of that clock. Without a
+// Date, or with one that is far off, ours has to do.
+func clockOf(h http.Header, ours time.Time) time.Time {
+	theirs, err := http.ParseTime(h.Get("Date"))
+	if err != nil || theirs.Sub(ours).Abs() > skewMax {
+		return ours
+	}
+	return theirs
+}
+
 // retryAfter reads seconds or a date.
 func retryAfter(text string, now time.Time) time.Duration {
 	text = strings.TrimSpace(text)

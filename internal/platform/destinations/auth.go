@@ -67,7 +67,7 @@ func (d *Destinations) sign(ctx context.Context, t *Target, h http.Header, key s
 	case AuthAPIKey:
 		h.Set(auth.Header, secret)
 	case AuthHMAC:
-		if err := auth.signBody(h, secret, key, body, d.Clock()); err != nil {
+		if err := auth.signBody(h, secret, key, body, d.Now()); err != nil {
 			return out, noSecret(err)
 		}
 	case AuthOAuth2:

@@ -60,8 +60,8 @@ func classifyStatus(status int, a Advice) Class {
 		return ClassSucceeded
 	case status == http.StatusTooManyRequests:
 		return ClassRateLimited
-	case status == http.StatusServiceUnavailable && (a.RetryAfter > 0 || a.Exhausted):
-		return ClassRateLimited
+	case (status == http.StatusServiceUnavailable || status == http.StatusForbidden) && (a.RetryAfter > 0 || a.Exhausted):
+		return ClassRateLimited // some say 403 where others say 429
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return ClassHold
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
@@ -73,6 +73,14 @@ func classifyStatus(status int, a Advice) Class {
 	default: // a redirect leads elsewhere every time, and a request that is wrong stays wrong
 		return ClassDeadLetter
 	}
+}
+
+// ofMethod is the class, but unknown for what only reads: that cannot have done anything, and may be asked again.
+func (c Class) ofMethod(method string) Class {
+	if c == ClassUnknown && (method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions) {
+		return ClassRetry
+	}
+	return c
 }
 
 // errorCode names what went wrong, in a closed set of words; it is empty for what went well.

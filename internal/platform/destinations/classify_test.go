@@ -30,7 +30,7 @@ func TestEveryStatusHasItsClass(t *testing.T) {
 			t.Errorf("%d: %s", status, got)
 		}
 		limited := expected(status)
-		if status == 503 {
+		if status == 503 || status == 403 {
 			limited = ClassRateLimited
 		}
 		for _, advice := range []Advice{{RetryAfter: time.Second}, {Exhausted: true, Reset: time.Second}} {
@@ -65,6 +65,41 @@ func TestAFailureIsUnknownOnceSomethingWasSent(t *testing.T) {
 	}
 	if got := classify(nil, egress.SentNo, 0, egress.FailureRequest, Advice{}); got != ClassDeadLetter {
 		t.Error(got)
+	}
+}
+
+func TestWhatOnlyReadsIsNeverUnknown(t *testing.T) {
+	t.Parallel()
+	for _, method := range methods {
+		for _, class := range classes() {
+			want := class
+			if class == ClassUnknown && (method == "GET" || method == "HEAD" || method == "OPTIONS") {
+				want = ClassRetry
+			}
+			if got := class.ofMethod(method); got != want {
+				t.Errorf("%s of a %s: %s", class, method, got)
+			}
+		}
+	}
+}
+
+func TestATimeIsUnderstoodByTheClockItWasMadeBy(t *testing.T) {
+	t.Parallel()
+	ours := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		date string
+		want time.Duration
+	}{
+		{"Tue, 24 Nov 2026 11:58:00 GMT", 2*time.Minute + 30*time.Second}, // theirs is two minutes behind
+		{"Tue, 24 Nov 2026 12:00:20 GMT", 10 * time.Second},
+		{"", 30 * time.Second},
+		{"yesterday", 30 * time.Second},
+		{"Tue, 24 Nov 2020 12:00:00 GMT", 30 * time.Second}, // no clock at all
+	} {
+		h := http.Header{"Retry-After": {"Tue, 24 Nov 2026 12:00:30 GMT"}, "Date": {c.date}}
+		if got := readAdvice(h, clockOf(h, ours)).Wait(); got != c.want {
+			t.Errorf("%s: %s", c.date, got)
+		}
 	}
 }
 

@@ -38,8 +38,8 @@ func (e *Entry) Target() *Target {
 	return e.target
 }
 
-// Gate tells whether requests may be sent now, by the database's clock as this node knows it; else why not, and until
-// when at the least.
+// Gate tells whether requests may be sent now, as far as the Limits allow: those let a few through when the breaker is half
+// open. Else it tells why not, and until when at the least, by the database's clock as this node knows it.
 func (e *Entry) Gate() (Hold, bool) {
 	now := e.d.Now()
 	e.mu.Lock()
@@ -102,7 +102,7 @@ func (e *Entry) Learn(t Ticket, r Response) {
 	}
 	wait := r.RetryAfter
 	if r.Class == ClassRateLimited {
-		p.Limited = p.Limited || r.Status == http.StatusTooManyRequests
+		p.Limited = p.Limited || r.Status != http.StatusServiceUnavailable
 	} else if r.Advice.Exhausted {
 		wait = max(wait, r.Advice.Wait()) // nothing is left: the next one would be turned away
 	}

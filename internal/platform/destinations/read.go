@@ -62,9 +62,12 @@ func one(ctx context.Context, tx postgres.Tx, sql string, orgID ids.ID, name str
 	return list[0], nil
 }
 
+// listMax bounds a page.
+const listMax = 1000
+
 // List reads an organisation's destinations in the order in which they were made, after a given one.
 func (d *Destinations) List(ctx context.Context, tx postgres.Tx, orgID, after ids.ID, limit int) ([]Destination, error) {
-	rows, err := tx.Query(ctx, listSQL, orgID, after, limit)
+	rows, err := tx.Query(ctx, listSQL, orgID, after, min(max(limit, 1), listMax))
 	if err != nil {
 		return nil, fmt.Errorf("list the destinations: %w", err)
 	}

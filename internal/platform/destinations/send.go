@@ -118,7 +118,7 @@ func (d *Destinations) send(ctx context.Context, t *Target, r Request) Response 
 		}
 	}
 	answer := t.client.Do(ctx, egress.Request{Method: r.Method, URL: to, Header: header, Body: r.Body, BodyBytesMax: t.MaxResponseBytes, Begin: r.Begin})
-	out := t.judge(answer, d.Clock(), timeout)
+	out := t.judge(r.Method, answer, d.Now(), timeout)
 	out.foreign, out.mark = foreign, proof.mark
 	if proof.token != nil {
 		t.heedToken(&out, proof.token)
@@ -157,15 +157,15 @@ func unsigned(err error, proof signed) Response {
 const errorBytesMax = 500
 
 // judge makes a Response of what came back.
-func (t *Target) judge(answer egress.Response, now time.Time, timeout time.Duration) Response {
+func (t *Target) judge(method string, answer egress.Response, now time.Time, timeout time.Duration) Response {
 	out := Response{
 		Sent: answer.Sent, Status: answer.Status, Header: answer.Header, Body: answer.Body, Size: answer.Size,
 		Truncated: answer.Truncated, SHA256: answer.SHA256, Duration: answer.Duration,
 	}
 	if answer.Status != 0 {
-		out.Advice = readAdvice(answer.Header, now)
+		out.Advice = readAdvice(answer.Header, clockOf(answer.Header, now))
 	}
-	out.Class = classify(t.Classifier, answer.Sent, answer.Status, answer.Failure, out.Advice)
+	out.Class = classify(t.Classifier, answer.Sent, answer.Status, answer.Failure, out.Advice).ofMethod(method)
 	out.ErrorCode = errorCode(out.Class, answer.Status, answer.Failure)
 	switch out.Class {
 	case ClassRateLimited:
