@@ -139,12 +139,11 @@ func (p *passage) take(next *conn) {
 		p.cancel(errNotRepeated)
 		return
 	}
+	next.give()
 	if p.begin != nil && !p.begin() {
 		next.shutDown()
 		p.cancel(errWithheld)
-		return
 	}
-	next.give()
 }
 
 // judge tells, after a failure, whether the request may have left; if not, it cannot any more.

@@ -265,4 +265,8 @@ func TestARequestIsWithheldBeforeItsFirstByte(t *testing.T) {
 	if got := c.Do(t.Context(), r); got.Status != 200 || asked != 2 {
 		t.Fatalf("%+v, asked %d times", got, asked)
 	}
+	r.Begin = func() bool { asked++; return false } // on the connection that was kept, which has carried another request
+	if got := c.Do(t.Context(), r); got.Sent != SentNo || got.Failure != FailureInterrupted || read.Load() != 1 || asked != 3 {
+		t.Fatalf("%+v; %d requests were read, asked %d times", got, read.Load(), asked)
+	}
 }
