@@ -234,7 +234,7 @@ func (n *node) address() string {
 
 // pick gives up to count different nodes that are up, in random order, and waits for one when there is none.
 func (c *cluster) pick(ctx context.Context, r *rand.Rand, count int) ([]*node, error) {
-	for {
+	for ctx.Err() == nil { // also when some are up: who asks again and again must come to an end
 		c.mu.Lock()
 		someoneCameUp := c.up
 		c.mu.Unlock()
@@ -250,9 +250,9 @@ func (c *cluster) pick(ctx context.Context, r *rand.Rand, count int) ([]*node, e
 		select {
 		case <-someoneCameUp:
 		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
 	}
+	return nil, ctx.Err()
 }
 
 // stop asks all nodes to end. One that does not end well is a finding.

@@ -91,7 +91,10 @@ func New(d Deps, cfg Config) *Payments {
 	batches.Name = "payment_webhooks"
 	batches.Workers = 1
 	p.webhooks = lane.New(batches, d.Lanes, p.receive)
-	d.Tasks.Handle(taskKind, tasks.Policy{MaxAttempts: -1, MinBackoff: 200 * time.Millisecond, MaxBackoff: 30 * time.Second}, p.work)
+	// An attempt is never given up: money may have moved, and only the provider can tell. Nor when nodes die under it, one
+	// after the other: a payment is not what they die of.
+	policy := tasks.Policy{MaxAttempts: -1, LostMax: -1, MinBackoff: 200 * time.Millisecond, MaxBackoff: 30 * time.Second}
+	d.Tasks.Handle(taskKind, policy, p.work)
 	d.Tasks.Every("payments.expire", 5*time.Second, func(ctx context.Context) error {
 		_, err := p.Expire(ctx)
 		return err

@@ -23,7 +23,7 @@ const stageSQL = `
 	), staged as (
 		update task_live l
 		set state = 'available', due_at = statement_timestamp(), interrupted = l.interrupted or d.lost, nudged = false,
-			lost = l.lost + d.lost::integer, lease_token = null, leased_by = null, leased_at = null
+			lost = least(l.lost + d.lost::integer, 30000), lease_token = null, leased_by = null, leased_at = null
 		from unnest(
 			(select array_agg(org_id order by org_id, task_id) from due),
 			(select array_agg(task_id order by org_id, task_id) from due),
