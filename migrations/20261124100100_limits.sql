@@ -26,11 +26,12 @@ create table limit_lease (
     usable  bigint      not null, -- how many of those the node may use; the rest goes back as it comes free
     busy    bigint      not null, -- how many of the held were in use or not free again yet, when the row was written
     want    bigint      not null, -- how many the node has use for
+    unit    bigint      not null, -- how many one use of it takes
     ends_at timestamptz not null,
     turn    bigint      not null, -- which of the holder's refreshes wrote the row
     constraint limit_lease_pkey primary key (org_id, name, period, holder),
     constraint limit_lease_key_fkey foreign key (org_id, name) references limit_key on delete cascade,
-    constraint limit_lease_counts_possible check (held >= usable and usable >= 0 and busy >= 0 and want >= 0)
+    constraint limit_lease_counts_possible check (held >= usable and usable >= 0 and busy >= 0 and want >= 0 and unit > 0)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- Slots of a window that were used and are free again at a time, whoever used them.

@@ -85,7 +85,7 @@ func consumption(q question, r record, stranger ids.ID, units int64, cfg Config)
 			c.cool(q.name, w.Period, at, units)
 			quietAt = latest(quietAt, at)
 		default:
-			wanted := lease{want: min(units, w.Limit), endsAt: r.at.Add(cfg.Lease)}
+			wanted := lease{want: min(units, w.Limit), unit: units, endsAt: r.at.Add(cfg.Lease)}
 			c.lease(q.name, w.Period, wanted)
 			quietAt = latest(quietAt, wanted.overAt(w.Period))
 		}

@@ -124,7 +124,7 @@ func (q question) wishFor(period time.Duration) wish {
 	if i := slices.IndexFunc(q.wishes, func(w wish) bool { return w.period == period }); i >= 0 {
 		return q.wishes[i]
 	}
-	return wish{period: period, idle: true}
+	return wish{period: period, unit: 1, idle: true}
 }
 
 // idleAfter is how long after it was last asked for a key's slots are given back.

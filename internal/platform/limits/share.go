@@ -17,6 +17,7 @@ type lease struct {
 	usable int64 // of those held; the rest is given back as it comes free
 	busy   int64
 	want   int64
+	unit   int64
 	endsAt time.Time
 	turn   int64
 }
@@ -98,9 +99,9 @@ func decide(me ids.ID, turn int64, w wish, s standing) verdict {
 	}
 	held = max(held, 0)
 
-	claims := []claim{{me, w.want}}
+	claims := []claim{{me, w.want, w.unit}}
 	for _, l := range seen.others {
-		claims = append(claims, claim{l.holder, l.want})
+		claims = append(claims, claim{l.holder, l.want, l.unit})
 	}
 	shares := share(max(s.limit-used, 0), claims, s.at.UnixNano()/int64(max(longerThan, w.period)))
 	free, lacking := s.limit-used-held, int64(0)
@@ -131,14 +132,15 @@ func decide(me ids.ID, turn int64, w wish, s standing) verdict {
 	return v
 }
 
-// claim is how many slots a node has use for.
+// claim is how many slots a node has use for, and how many of them a use takes.
 type claim struct {
-	holder ids.ID
-	want   int64
+	holder     ids.ID
+	want, unit int64
 }
 
 // share divides slots: everybody gets what it wants or an equal part of what there is, whichever is less. What cannot be
-// divided equally goes around among the nodes by the turn of time, so that one slot serves two nodes in turn.
+// divided equally goes around among the nodes by the turn of time, so that one slot serves two nodes in turn, and a use that takes
+// more than an equal part has its turn too.
 func share(total int64, claims []claim, round int64) map[ids.ID]int64 {
 	out := make(map[ids.ID]int64, len(claims))
 	open := slices.Clone(claims)
@@ -152,14 +154,21 @@ func share(total int64, claims []claim, round int64) map[ids.ID]int64 {
 		return out
 	}
 	slices.SortFunc(open, func(a, b claim) int { return bytes.Compare(a.holder[:], b.holder[:]) })
-	level, rest := total/int64(len(open)), total%int64(len(open))
 	begin := int(uint64(round) % uint64(len(open)))
-	for i := range open {
-		holder := open[(begin+i)%len(open)].holder
-		out[holder] = level
-		if int64(i) < rest {
-			out[holder]++
+	open = slices.Concat(open[begin:], open[:begin])
+	for i, c := range open {
+		left := int64(len(open) - i)
+		part := (total + left - 1) / left / c.unit * c.unit
+		if i == 0 && part == 0 && c.unit <= total {
+			part = c.unit
 		}
+		out[c.holder] = min(part, c.want)
+		total -= out[c.holder]
+	}
+	for _, c := range open { // what was too little for a use of somebody else
+		more := min(total, c.want-out[c.holder]) / c.unit * c.unit
+		out[c.holder] += more
+		total -= more
 	}
 	return out
 }

@@ -72,7 +72,6 @@ type window struct {
 	moving moving  // busy, and on their way to cool in the database
 
 	now, before demand
-	unit        int64 // what a use weighed lately
 }
 
 // moving is what a refresh moves to the database. While nobody knows what became of an earlier refresh, it has that one's too.
@@ -92,6 +91,7 @@ type move struct {
 type demand struct {
 	busyMax  int64 // the most slots that were busy
 	lackMax  int64 // the most units that a caller could not get
+	unitMax  int64 // the most that one use of such a caller takes
 	consumed int64 // units sent
 	unused   int64 // units taken, and then not used
 }
@@ -143,8 +143,13 @@ func (w *window) done(sent, now moment, units int64) bool {
 	return false
 }
 
-// lack notes that a caller could not get so many units, for uses that weigh unit each.
-func (w *window) lack(units, unit int64) { w.now.lackMax, w.unit = max(w.now.lackMax, units), unit }
+// lack notes that a caller could not get so many units, for uses that take unit each.
+func (w *window) lack(units, unit int64) {
+	w.now.lackMax, w.now.unitMax = max(w.now.lackMax, units), max(w.now.unitMax, unit)
+}
+
+// unit is what a use takes that is lacking.
+func (w *window) unit() int64 { return max(w.now.unitMax, w.before.unitMax, 1) }
 
 // satisfied notes that there was enough for everybody.
 func (w *window) satisfied() { w.now.lackMax, w.before.lackMax = 0, 0 }
@@ -154,7 +159,7 @@ func (w *window) satisfied() { w.now.lackMax, w.before.lackMax = 0, 0 }
 func (w *window) lacking() int64 {
 	lack := max(w.now.lackMax, w.before.lackMax)
 	if w.now.consumed+w.before.consumed == 0 && w.now.unused+w.before.unused > 0 {
-		return min(lack, w.unit)
+		return min(lack, w.unit())
 	}
 	return lack
 }
@@ -184,6 +189,7 @@ type wish struct {
 	period time.Duration
 	busy   int64 // without what moves
 	want   int64
+	unit   int64
 	aside  int64
 	idle   bool
 	moves  []move
@@ -206,7 +212,7 @@ func (w *window) prepare(now moment, turn int64, idle, stopped bool) wish {
 		w.moving.list = w.cool.handOver(by, turn, w.moving.list)
 		w.moving.units += before - w.cool.units
 	}
-	out := wish{period: w.period, busy: w.taken + w.cool.units, idle: idle || stopped, moves: slices.Clone(w.moving.list)}
+	out := wish{period: w.period, busy: w.taken + w.cool.units, unit: w.unit(), idle: idle || stopped, moves: slices.Clone(w.moving.list)}
 	if out.idle {
 		w.aside = max(w.held-w.busy(), 0)
 		out.want = out.busy

@@ -248,3 +248,24 @@ func TestASingleSlotGoesAround(t *testing.T) {
 		}
 	}
 }
+
+// A use that takes more than an equal part of the slots has its turn, beside others like it and beside small ones.
+func TestHeavyUsesHaveTheirTurn(t *testing.T) {
+	t.Parallel()
+	for _, window := range []Window{{10, 0}, {10, time.Second}, {10, time.Minute}} {
+		for _, other := range []int64{1, 8} {
+			w := newWorld(7, []Window{window})
+			w.there, w.back = time.Millisecond, 50*time.Millisecond
+			w.join(1, 8)
+			w.join(10, other)
+			w.run(max(20*window.Period, 2*time.Minute))
+			by := w.units(0)
+			if 5*min(by[0], by[1]) < by[0]+by[1] {
+				t.Errorf("%v, beside uses of %d: %v", window, other, by)
+			}
+			if most := w.most(max(window.Period, 1), 0); window.Period > 0 && most > 10 {
+				t.Errorf("%v: %d at once", window, most)
+			}
+		}
+	}
+}

@@ -77,8 +77,8 @@ insert into destination_state (org_id, destination_id)
 select pg_temp.org(n), pg_temp.id(n, 12) from generate_series(:first, :last) n;
 insert into limit_key (org_id, name, version, periods, limits, quiet_at)
 select pg_temp.org(n), 'destination/' || n, 1, '{0,60000000}', '{100,1000}', now() + (n % 600 - 5) * interval '1 second' from generate_series(:first, :last) n;
-insert into limit_lease (org_id, name, period, holder, node, held, usable, busy, want, ends_at, turn)
-select pg_temp.org(n), 'destination/' || n, p, pg_temp.id(h, 10), 'a', 10, 10, 5, 10, now(), n
+insert into limit_lease (org_id, name, period, holder, node, held, usable, busy, want, unit, ends_at, turn)
+select pg_temp.org(n), 'destination/' || n, p, pg_temp.id(h, 10), 'a', 10, 10, 5, 10, 1, now(), n
 from generate_series(:first, :last, 2) n, unnest('{0,60000000}'::bigint[]) p, generate_series(1, 2) h;
 insert into limit_cooling (org_id, name, period, free_at, units)
 select pg_temp.org(n), 'destination/' || n, 60000000, now() + c * interval '1 second', 3 from generate_series(:first, :last, 5) n, generate_series(-3, 3) c;
