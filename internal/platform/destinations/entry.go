@@ -103,7 +103,7 @@ func (e *Entry) Learn(t Ticket, r Response) {
 	wait := r.RetryAfter
 	if r.Class == ClassRateLimited {
 		p.Limited = p.Limited || r.Status != http.StatusServiceUnavailable
-	} else if r.Advice.Exhausted {
+	} else if r.Advice.Exhausted && r.Advice.Wait() > e.target.paced() {
 		wait = max(wait, r.Advice.Wait()) // nothing is left: the next one would be turned away
 	}
 	if told := e.target.told(r.Advice.Quotas); told > 0 {

@@ -85,3 +85,13 @@ func windowsOf(list []RateLimit, per Scope, permille int64) []limits.Window {
 	}
 	return out
 }
+
+// paced is how long our own limits keep us waiting for what is used up. That nothing is left for so long is what using all of a
+// limit looks like, and the answer says it in whole seconds: to stop for it would waste most of a limit by the second.
+func (t *Target) paced() time.Duration {
+	var longest int64
+	for _, l := range t.RateLimits {
+		longest = max(longest, l.PeriodSeconds+1)
+	}
+	return time.Duration(longest) * time.Second
+}

@@ -82,7 +82,9 @@ func TestATaskSendsItsRequest(t *testing.T) {
 func TestARefusedRequestLeavesADeadLetter(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{})
-	b.other(node, destinations.Settings{}, func(_ int, w http.ResponseWriter, _ *http.Request) { http.Error(w, "no such thing", http.StatusNotFound) })
+	b.other(node, destinations.Settings{}, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "no such thing", http.StatusNotFound)
+	})
 	b.run(node)
 	task := b.queue(node, b.request(post("/x")))[0]
 	b.untilFinished(task)

@@ -85,7 +85,11 @@ func (t *Tasks) round(ctx context.Context) (result, error) {
 		return r, err
 	}
 	budget := min(t.free(), claimMax)
-	if budget <= 0 || len(t.lines) == 0 {
+	if len(t.lines) == 0 {
+		return r, nil
+	}
+	if budget <= 0 {
+		t.crowd()
 		return r, nil
 	}
 	shares, blockedFor := t.admit(now, budget)
@@ -95,13 +99,26 @@ func (t *Tasks) round(ctx context.Context) (result, error) {
 	}
 	claimed, more, err := t.claim(ctx, shares)
 	r.found = claimed > 0
-	r.again = more && t.free() > 0
+	if r.again = more && t.free() > 0; more && !r.again {
+		t.crowd()
+	}
 	return r, err
 }
 
-// freed is called when a worker has nothing to do: tasks that wait are claimed by the handful, not one by one. The caller holds mu.
+// crowd notes that tasks wait for nothing but workers.
+func (t *Tasks) crowd() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.crowded = t.running == t.cfg.Workers; !t.crowded {
+		signal(t.hurry) // one was freed meanwhile
+	}
+}
+
+// freed is called when a worker has nothing to do: if tasks wait for workers, they are claimed by the handful, not one by one. The
+// caller holds mu.
 func (t *Tasks) freed() {
-	if len(t.backlog) > 0 && (t.cfg.Workers-t.running)*8 >= t.cfg.Workers {
+	if t.crowded && (t.cfg.Workers-t.running)*8 >= t.cfg.Workers {
+		t.crowded = false
 		signal(t.hurry)
 	}
 }

@@ -94,6 +94,7 @@ type Tasks struct {
 	ready     []*held             // those that wait for a worker, oldest first; dropped ones are passed over
 	waiting   int                 // those in ready that are not dropped
 	running   int                 // workers at work
+	crowded   bool                // tasks wait for nothing but workers
 	parked    []worker            // workers that wait
 	reporting int                 // ends of attempts that are yet to be recorded
 	returned  []giveBack          // leases to be handed back

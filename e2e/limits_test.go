@@ -1,0 +1,127 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kontorhq/kontor/internal/app/mockapi"
+	"github.com/kontorhq/kontor/internal/commerce/payments/sandbox"
+	"github.com/kontorhq/kontor/internal/kit/clock"
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/lane"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
+	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/limits"
+	"github.com/kontorhq/kontor/internal/platform/tasks"
+)
+
+// program is somebody's own program on the same database: it queues tasks and works on none.
+type program struct {
+	db     *postgres.DB
+	org    ids.ID
+	tasks  *tasks.Tasks
+	others *destinations.Destinations
+}
+
+func (h *house) program() *program {
+	h.Helper()
+	db, err := postgres.Open(h.Context(), h.cfg.DatabaseURL, postgres.Options{ConnectionsMax: 4})
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(db.Close)
+	source, registry, log := ids.NewSource(clock.System), prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
+	p := &program{db: db}
+	if err := db.Pool().QueryRow(h.Context(), `select id from organisation`).Scan(&p.org); err != nil {
+		h.Fatal(err)
+	}
+	p.others = destinations.New(destinations.Config{
+		DB: db, IDs: source, Clock: clock.System, Events: events.New(db, source), Registry: registry, Log: log,
+	})
+	p.tasks = tasks.New(tasks.Deps{
+		DB: db, Limits: limits.New(db, limits.Config{Node: "program"}, source, registry, log), Destinations: p.others, Clock: clock.System,
+		IDs: source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
+	}, tasks.Config{Node: "program"})
+	return p
+}
+
+// destination makes a destination of an API.
+func (h *house) destination(p *program, name string, s destinations.Settings) {
+	h.Helper()
+	s.AllowPrivateNetworks = true
+	err := p.db.InTx(h.Context(), func(ctx context.Context, tx postgres.Tx) error {
+		_, err := p.others.Create(ctx, tx, destinations.Create{OrgID: p.org, Name: name, Settings: s})
+		return err
+	})
+	if err != nil {
+		h.Fatal(err)
+	}
+}
+
+// calls queues n requests to a destination, in one transaction.
+func (h *house) calls(p *program, destination string, n int) {
+	h.Helper()
+	args, err := json.Marshal(tasks.HTTPArgs{Request: tasks.HTTPRequest{
+		Method: http.MethodPost, URL: "/records", Headers: map[string]string{"Content-Type": "application/json"}, Body: []byte(`{"a":1}`),
+	}})
+	if err != nil {
+		h.Fatal(err)
+	}
+	specs := make([]tasks.Spec, n)
+	for i := range specs {
+		specs[i] = tasks.Spec{OrgID: p.org, Kind: tasks.KindHTTP, Destination: destination, Args: args}
+	}
+	err = p.db.InTx(h.Context(), func(ctx context.Context, tx postgres.Tx) error {
+		_, err := p.tasks.EnqueueTx(ctx, tx, specs)
+		return err
+	})
+	if err != nil {
+		h.Fatal(err)
+	}
+}
+
+// left counts the tasks that are not finished.
+func (h *house) left(p *program) int {
+	h.Helper()
+	var n int
+	if err := p.db.Pool().QueryRow(h.Context(), `select count(*) from task_live`).Scan(&n); err != nil {
+		h.Fatal(err)
+	}
+	return n
+}
+
+// Two nodes, one API that turns away what is over its limit: nothing is turned away, nearly all of the limit is used, and every
+// request arrives once.
+func TestTwoNodesKeepToTheLimitOfAnAPI(t *testing.T) {
+	h := newHouse(t, sandbox.ServerConfig{})
+	const rate, calls = 200, 1000
+	mock, err := mockapi.Start(t.Context(), mockapi.Config{Limits: mockapi.Limits{Limits: []mockapi.Limit{{Count: rate, Period: time.Second}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(mock.Close)
+	p := h.program()
+	h.destination(p, "api", destinations.Settings{
+		BaseURL:    mock.URL(),
+		RateLimits: []destinations.RateLimit{{Name: "second", Limit: rate, PeriodSeconds: 1}},
+	})
+	h.calls(p, "api", calls)
+	h.start("a")
+	h.start("b")
+	h.eventually("all calls are made", func() bool { return h.left(p) == 0 })
+	s := mock.Summary()
+	if s.Arrivals != calls || s.Effects != calls || s.Refused != 0 || s.DuplicateEffects != 0 {
+		t.Fatalf("%+v", s)
+	}
+	t.Logf("%+v", s.Limits[0])
+	if used := s.Limits[0].RateUsed; used < 0.9 { // the first second may be used less: nodes start one after the other
+		t.Errorf("%.3f of the limit is used", used)
+	}
+}
