@@ -1,11 +1,12 @@
 // Package lane turns many concurrent calls into few batches: the slice rule. Callers hand in one command each and
-// wait; a worker takes what has gathered while the previous batch was committing and runs it as one. There is no
-// timer: a lone command starts at once, and the batch grows by itself when the database is the bottleneck.
+// wait; what has gathered while a batch was committing is the next one. There is no timer: a lone command starts at
+// once, and the batch grows by itself when the database is the bottleneck.
 package lane
 
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ type Config struct {
 	Name     string        // in metrics and faults
 	BatchMax int           // commands in one batch
 	QueueMax int           // commands waiting; beyond it, callers get a fault of kind unavailable
-	Workers  int           // batches in flight at once
+	Workers  int           // batches in flight at once, at most
 	Timeout  time.Duration // bound on one run of a batch
 }
 
@@ -37,10 +38,15 @@ type Config struct {
 type Lane[In, Out any] struct {
 	cfg     Config
 	run     RunFunc[In, Out]
-	queue   chan *call[In, Out]
 	metrics laneMetrics
-	closed  chan struct{} // no new commands
-	drained chan struct{} // nothing will run any more
+
+	mu       sync.Mutex
+	base     context.Context  // of every batch; nil until Run begins
+	closed   bool             // no new commands
+	waiting  []*call[In, Out] // oldest first
+	batches  int              // under way
+	inFlight int              // commands in them
+	working  sync.WaitGroup   // for each batch
 }
 
 type call[In, Out any] struct {
@@ -63,11 +69,7 @@ func (c *call[In, Out]) tell() {
 
 // New makes a lane. run must be safe for concurrent calls when cfg.Workers is above one.
 func New[In, Out any](cfg Config, metrics *Metrics, run RunFunc[In, Out]) *Lane[In, Out] {
-	return &Lane[In, Out]{
-		cfg: cfg, run: run, metrics: metrics.lane(cfg.Name),
-		queue:  make(chan *call[In, Out], cfg.QueueMax),
-		closed: make(chan struct{}), drained: make(chan struct{}),
-	}
+	return &Lane[In, Out]{cfg: cfg, run: run, metrics: metrics.lane(cfg.Name)}
 }
 
 // Do hands in one command and waits for its outcome. When ctx ends first, the caller stops waiting, but a command
@@ -75,49 +77,37 @@ func New[In, Out any](cfg Config, metrics *Metrics, run RunFunc[In, Out]) *Lane[
 func (l *Lane[In, Out]) Do(ctx context.Context, in In) (Out, error) {
 	c := &call[In, Out]{ctx: ctx, in: in, since: time.Now(), done: make(chan struct{})} //nolint:forbidigo // a stopwatch
 	var none Out
-	select {
-	case <-l.closed:
-		return none, l.full("is shutting down")
-	default:
-	}
-	select {
-	case l.queue <- c:
-	default:
-		l.metrics.refused.Inc()
-		return none, l.full("is full")
+	if err := l.take(c); err != nil {
+		return none, err
 	}
 	select {
 	case <-c.done:
 		return c.result.Value, c.result.Err
 	case <-ctx.Done():
 		return none, ctx.Err()
-	case <-l.drained:
-	}
-	select {
-	case <-c.done:
-		return c.result.Value, c.result.Err
-	default: // came in between the last batch and the end
-		return none, l.full("is shutting down")
 	}
 }
 
 // Submit hands in one command and does not wait: then is called with its outcome, by the goroutine that ran the batch, so it must not
-// take long. An error means that nothing was handed in. A command handed in while Run ends may never be run; whoever
-// submits waits for its outcomes before he ends Run.
+// take long. An error means that nothing was handed in.
 func (l *Lane[In, Out]) Submit(ctx context.Context, in In, then func(Out, error)) error {
-	c := &call[In, Out]{ctx: context.WithoutCancel(ctx), in: in, since: time.Now(), then: then} //nolint:forbidigo // a stopwatch
-	select {
-	case <-l.closed:
+	return l.take(&call[In, Out]{ctx: context.WithoutCancel(ctx), in: in, since: time.Now(), then: then}) //nolint:forbidigo // a stopwatch
+}
+
+// take puts a command into the queue, and begins a batch if one may begin.
+func (l *Lane[In, Out]) take(c *call[In, Out]) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
 		return l.full("is shutting down")
-	default:
-	}
-	select {
-	case l.queue <- c:
-		return nil
-	default:
+	case len(l.waiting) == l.cfg.QueueMax:
 		l.metrics.refused.Inc()
 		return l.full("is full")
 	}
+	l.waiting = append(l.waiting, c)
+	l.begin()
+	return nil
 }
 
 func (l *Lane[In, Out]) full(why string) error {
@@ -127,57 +117,69 @@ func (l *Lane[In, Out]) full(why string) error {
 
 // Run works until ctx ends, then refuses new commands, finishes those already taken in, and returns. Call it once.
 func (l *Lane[In, Out]) Run(ctx context.Context) error {
-	var workers sync.WaitGroup
-	for range l.cfg.Workers {
-		workers.Go(func() { l.work(ctx) })
-	}
-	workers.Wait()
-	close(l.closed)
-	defer close(l.drained)
-	for {
-		batch := l.gather(nil)
-		if len(batch) == 0 {
-			return nil
-		}
-		l.execute(context.WithoutCancel(ctx), batch)
+	l.mu.Lock()
+	l.base = context.WithoutCancel(ctx)
+	l.begin()
+	l.mu.Unlock()
+	<-ctx.Done()
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.working.Wait()
+	return nil
+}
+
+// begin starts a batch with what waits, if one may start. The caller holds mu.
+func (l *Lane[In, Out]) begin() {
+	if batch := l.gather(); batch != nil {
+		l.working.Go(func() { l.work(batch) })
 	}
 }
 
-func (l *Lane[In, Out]) work(ctx context.Context) {
-	detached := context.WithoutCancel(ctx)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case first := <-l.queue:
-			l.execute(detached, l.gather(first))
-		}
+// work carries out batches, one after the other, for as long as it may take one up.
+func (l *Lane[In, Out]) work(batch []*call[In, Out]) {
+	for batch != nil {
+		l.execute(l.base, batch)
+		batch = l.next(len(batch))
 	}
 }
 
-// gather takes what is waiting, up to the batch's bound, and leaves out commands whose callers have gone.
-func (l *Lane[In, Out]) gather(first *call[In, Out]) []*call[In, Out] {
-	batch := make([]*call[In, Out], 0, min(l.cfg.BatchMax, len(l.queue)+1))
-	if first != nil && first.ctx.Err() == nil {
-		batch = append(batch, first)
+// next takes up another batch after one, or ends the worker.
+func (l *Lane[In, Out]) next(done int) []*call[In, Out] {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.batches--
+	l.inFlight -= done
+	return l.gather()
+}
+
+// gather takes what is waiting, up to the batch's bound, and leaves out commands whose callers have gone; nil when no batch may
+// begin. Beside a batch that is under way another one begins only when twice as many wait as that one took: few large
+// batches cost less than many small ones, but nobody is to wait for one that is held up. The caller holds mu.
+func (l *Lane[In, Out]) gather() []*call[In, Out] {
+	if l.base == nil || len(l.waiting) == 0 || l.batches == l.cfg.Workers || len(l.waiting) < 2*l.inFlight {
+		return nil
 	}
-	for len(batch) < l.cfg.BatchMax {
-		select {
-		case c := <-l.queue:
-			if c.ctx.Err() == nil {
-				batch = append(batch, c)
-			}
-		default:
-			return batch
+	var batch []*call[In, Out]
+	taken := 0
+	for _, c := range l.waiting {
+		if len(batch) == l.cfg.BatchMax {
+			break
 		}
+		taken++
+		if c.ctx.Err() == nil {
+			batch = append(batch, c)
+		}
+	}
+	l.waiting = slices.Delete(l.waiting, 0, taken)
+	if batch != nil {
+		l.batches++
+		l.inFlight += len(batch)
 	}
 	return batch
 }
 
 func (l *Lane[In, Out]) execute(ctx context.Context, batch []*call[In, Out]) {
-	if len(batch) == 0 {
-		return
-	}
 	started := time.Now() //nolint:forbidigo // a stopwatch
 	for _, c := range batch {
 		l.metrics.wait.Observe(started.Sub(c.since).Seconds())

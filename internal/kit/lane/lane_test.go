@@ -179,6 +179,26 @@ func TestWorkersRunBatchesSideBySide(t *testing.T) {
 	})
 }
 
+// One large batch costs less than two small ones. But what is held up holds nobody up for long.
+func TestAnotherBatchBeginsWhenTwiceAsManyWait(t *testing.T) {
+	cfg := config()
+	cfg.Workers = 3
+	in(t, cfg, func(r *rig) {
+		release := r.hold()
+		answers := r.ask(r.Context(), sequence(1, 8)...)
+		if want := [][]int{{1}, {2, 3}}; fmt.Sprint(r.calls) != fmt.Sprint(want) {
+			t.Errorf("%v are under way, want %v", r.calls, want)
+		}
+		more := r.ask(r.Context(), 9, 10)
+		if want := [][]int{{1}, {2, 3}, {4, 5, 6, 7, 8, 9}}; fmt.Sprint(r.calls) != fmt.Sprint(want) {
+			t.Errorf("%v are under way, want %v", r.calls, want)
+		}
+		release()
+		r.all(answers)
+		r.all(more)
+	})
+}
+
 func TestAFullQueueTurnsCallersAway(t *testing.T) {
 	cfg := config()
 	cfg.QueueMax = 2
