@@ -281,6 +281,7 @@ func docOf(p *pkg) string {
 func TestStatementsAreConstants(t *testing.T) {
 	t.Parallel()
 	excused := exceptions{
+		"internal/kit/postgres/transaction.go":      "hands on what others have named",
 		"internal/kit/postgres/partitions.go":       "makes and drops partitions, whose names come from the catalogue",
 		"internal/kit/postgres/pool.go":             "passes its callers' statements on, which are looked at where they call",
 		"internal/kit/postgrestest/cluster.go":      "administers the tests' cluster",

@@ -9,7 +9,8 @@ import (
 )
 
 // Post carries out entries in their order and returns one Result each. An entry that fails has no effect and does
-// not disturb the others; the error is for the transaction as a whole. At most EntriesMax entries a call.
+// not disturb the others; the error is for the transaction as a whole. What it writes is sent with the transaction's next
+// statement, or with COMMIT. At most EntriesMax entries a call.
 func (l *Ledger) Post(ctx context.Context, tx postgres.Tx, entries []Entry) ([]Result, error) {
 	if len(entries) == 0 {
 		return nil, nil
@@ -31,7 +32,7 @@ func (l *Ledger) Post(ctx context.Context, tx postgres.Tx, entries []Entry) ([]R
 		}
 	}
 	if err := l.write(ctx, tx, b); err != nil {
-		return nil, fmt.Errorf("write a batch of entries: %w", err)
+		return nil, err
 	}
 	return results, nil
 }

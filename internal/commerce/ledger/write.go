@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
@@ -42,18 +41,23 @@ const insertPostingsSQL = `
 		unnest($8::uuid[]), unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::bigint[]),
 		unnest($14::uuid[]), unnest($15::bigint[]), unnest($16::bigint[]), unnest($17::bigint[]), unnest($18::bigint[]), unnest($19::bigint[])`
 
-// The rows are locked, so each is where the lock found it: no index has to be searched a second time.
+// The rows are locked, so each is where the lock found it: no index has to be searched a second time. Were one not there, the
+// domain would refuse to say that all were.
 
 // hot
 const updateAccountsSQL = `
-	update ledger_account a
-	set debits_posted = u.d1, credits_posted = u.c1, debits_pending = u.d2, credits_pending = u.c2, version = u.version,
-		recorded_at = $7
-	from unnest($1::tid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-		as u (place, d1, c1, d2, c2, version)
-	where a.ctid = u.place`
+	with updated as (
+		update ledger_account a
+		set debits_posted = u.d1, credits_posted = u.c1, debits_pending = u.d2, credits_pending = u.c2, version = u.version,
+			recorded_at = $7
+		from unnest($1::tid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+			as u (place, d1, c1, d2, c2, version)
+		where a.ctid = u.place
+		returning 1
+	)
+	select (count(*) = cardinality($1::tid[]))::ledger_accounts_found from updated`
 
-// write stores what the book did, in one round trip.
+// write stores what the book did; nobody waits for it.
 func (l *Ledger) write(ctx context.Context, tx postgres.Tx, b *book) error {
 	if len(b.postings) == 0 {
 		return nil
@@ -64,7 +68,10 @@ func (l *Ledger) write(ctx context.Context, tx postgres.Tx, b *book) error {
 	b.queuePostings(batch)
 	b.queueAccounts(batch)
 	l.events.Queue(batch, b.events())
-	err := tx.SendBatch(ctx, batch).Close()
+	return postgres.SendLater(ctx, tx, batch, explainWrite)
+}
+
+func explainWrite(err error) error {
 	switch postgres.Constraint(err) {
 	case "ledger_entry_reference_key", "ledger_entry_reversal_key":
 		return postgres.ErrAgain // another transaction was first; the next run will see its entry
@@ -73,7 +80,7 @@ func (l *Ledger) write(ctx context.Context, tx postgres.Tx, b *book) error {
 	case "ledger_account_available_max":
 		return ErrExceedsAvailableMax.Because(err)
 	}
-	return err
+	return fmt.Errorf("write a batch of entries: %w", err)
 }
 
 func (b *book) queueEntries(batch *pgx.Batch) {
@@ -152,10 +159,5 @@ func (b *book) queueAccounts(batch *pgx.Batch) {
 		d1[i], c1[i] = a.Balance.DebitsPosted, a.Balance.CreditsPosted
 		d2[i], c2[i] = a.Balance.DebitsPending, a.Balance.CreditsPending
 	}
-	batch.Queue(updateAccountsSQL, places, d1, c1, d2, c2, versions, b.now).Exec(func(done pgconn.CommandTag) error {
-		if done.RowsAffected() != int64(n) {
-			return fmt.Errorf("%d of %d locked accounts were found again", done.RowsAffected(), n)
-		}
-		return nil
-	})
+	batch.Queue(updateAccountsSQL, places, d1, c1, d2, c2, versions, b.now)
 }

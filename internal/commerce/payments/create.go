@@ -133,11 +133,14 @@ func (p *Payments) queueBegin(ctx context.Context, tx postgres.Tx, batch *pgx.Ba
 		}
 		return string(w.attempt.Kind) + "_requested"
 	}))
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+	err := postgres.SendLater(ctx, tx, batch, func(err error) error {
 		if postgres.Constraint(err) == "payment_attempt_live_key" {
 			return postgres.ErrAgain // another transaction began one; the next run will see it
 		}
 		return fmt.Errorf("write payment attempts: %w", err)
+	})
+	if err != nil {
+		return err
 	}
 	n := 0
 	for i := range begun {

@@ -108,10 +108,7 @@ func (p *Payments) expire(ctx context.Context, tx postgres.Tx, orgs, payments []
 	out := &pgx.Batch{}
 	out.Queue(expirePaymentsSQL, orgs[:len(works)], payments[:len(works)], statuses, now)
 	p.Events.Queue(out, p.announce(works, func(*work) string { return "expired" }))
-	if err := tx.SendBatch(ctx, out).Close(); err != nil {
-		return fmt.Errorf("expire authorisations: %w", err)
-	}
-	return nil
+	return postgres.SendLater(ctx, tx, out, func(err error) error { return fmt.Errorf("expire authorisations: %w", err) })
 }
 
 // readLatest reads payments, locked, with the latest attempt of each.

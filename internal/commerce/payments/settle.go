@@ -140,10 +140,7 @@ func (p *Payments) apply(ctx context.Context, tx postgres.Tx, list []*settled) e
 	queueOutcomes(out, moved, now)
 	position := 0
 	p.Events.Queue(out, p.announce(changed, func(*work) string { position++; return names[position-1] }))
-	if err := tx.SendBatch(ctx, out).Close(); err != nil {
-		return fmt.Errorf("write payment outcomes: %w", err)
-	}
-	return nil
+	return postgres.SendLater(ctx, tx, out, func(err error) error { return fmt.Errorf("write payment outcomes: %w", err) })
 }
 
 // decide carries the rule out in memory: what the outcome makes of the payment and of the attempt.

@@ -85,8 +85,5 @@ func (p *Payments) nudge(ctx context.Context, tx postgres.Tx, orgs, attempts []i
 	}
 	out := &pgx.Batch{}
 	p.Tasks.Nudge(out, taskOrgs, taskIDs)
-	if err := tx.SendBatch(ctx, out).Close(); err != nil {
-		return fmt.Errorf("wake the attempts of webhooks: %w", err)
-	}
-	return nil
+	return postgres.SendLater(ctx, tx, out, func(err error) error { return fmt.Errorf("wake the attempts of webhooks: %w", err) })
 }

@@ -20,14 +20,6 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/fault"
 )
 
-// Tx is an open transaction. It cannot begin or commit: whoever opened it does.
-type Tx interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
-}
-
 // Options tune the pool.
 type Options struct {
 	ConnectionsMax int32  // 0 means 16
@@ -139,34 +131,36 @@ func (db *DB) Ping(ctx context.Context) error { return db.pool.Ping(ctx) }
 // connection lost during COMMIT leaves the outcome open: body must then find, by an idempotency record or a guarded
 // state, that it was done. Errors are faults, or internal.
 func (db *DB) InTx(ctx context.Context, body func(ctx context.Context, tx Tx) error) error {
-	return db.retry(ctx, func() error {
-		return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error { return body(ctx, tx) })
-	})
+	return db.run(ctx, beginSQL, body, (*transaction).commit)
 }
 
 // Alone runs a body that sends one statement or one batch: a transaction of its own without anything to begin or to commit, in one
 // round trip. It is run again as InTx runs its body again, so a lost connection leaves the outcome open here too.
 func (db *DB) Alone(ctx context.Context, body func(ctx context.Context, tx Tx) error) error {
-	return db.retry(ctx, func() error { return body(ctx, db.pool) })
+	return db.run(ctx, beginNothingSQL, body, (*transaction).flush)
 }
 
 // DryRun runs body in a transaction that is always rolled back.
 func (db *DB) DryRun(ctx context.Context, body func(ctx context.Context, tx Tx) error) error {
-	return db.retry(ctx, func() error {
-		tx, err := db.pool.Begin(ctx)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-		return body(ctx, tx)
-	})
+	return db.run(ctx, beginSQL, body, (*transaction).flush)
 }
 
 // Snapshot runs body in a read-only REPEATABLE READ transaction: everything it reads is of one moment.
 func (db *DB) Snapshot(ctx context.Context, body func(ctx context.Context, tx Tx) error) error {
+	return db.run(ctx, beginSnapshotSQL, body, (*transaction).commit)
+}
+
+// run opens a transaction for body and for what ends it, as often as it takes.
+func (db *DB) run(ctx context.Context, begin string, body func(ctx context.Context, tx Tx) error,
+	end func(tx *transaction, ctx context.Context) error,
+) error {
 	return db.retry(ctx, func() error {
-		options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-		return pgx.BeginTxFunc(ctx, db.pool, options, func(tx pgx.Tx) error { return body(ctx, tx) })
+		return open(ctx, db.pool, begin, func(ctx context.Context, tx *transaction) error {
+			if err := body(ctx, tx); err != nil {
+				return err
+			}
+			return end(tx, ctx)
+		})
 	})
 }
 
@@ -181,6 +175,9 @@ func (db *DB) retry(ctx context.Context, once func() error) error {
 			return translate(err)
 		}
 		db.metrics.retries.WithLabelValues(cause).Inc()
+		if cause == causeConnection {
+			db.pool.Reset() // what lies idle is likely to be dead as well: BEGIN would not show it, it goes with the first statement
+		}
 		pause := time.Duration(rand.Int64N(int64(5*time.Millisecond) << (2 * (attempt - 1))))
 		select {
 		case <-time.After(pause):
@@ -192,6 +189,9 @@ func (db *DB) retry(ctx context.Context, once func() error) error {
 
 // ErrAgain asks for the transaction to be run again: another one came in between.
 var ErrAgain = errors.New("another transaction came in between")
+
+// causeConnection says that the connection, or the server, went away.
+const causeConnection = "connection"
 
 // retryable names why a transaction may be run again, or returns the empty string.
 func retryable(err error) string {
@@ -205,7 +205,7 @@ func retryable(err error) string {
 		}
 	}
 	if lost(err) {
-		return "connection"
+		return causeConnection
 	}
 	return ""
 }

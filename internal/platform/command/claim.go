@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -119,7 +120,7 @@ func follow(metas []Meta, outcomes []Outcome, repeat, first int) {
 
 // A record goes into the month of the database's clock. For a quarter of an hour after the turn of a month it goes into the
 // month before as well: a transaction that began before the turn and is still open (none lives for so long) holds
-// its key there, and the unique index makes the two meet. The result tells whether every key was free.
+// its key there, and the unique index makes the two meet.
 
 // hot
 const writeRecordsSQL = `
@@ -128,20 +129,15 @@ const writeRecordsSQL = `
 		union all
 		select (date_trunc('month', now()) - interval '1 month')::date
 		where now() < date_trunc('month', now()) + interval '15 minutes'
-	), written as (
-		insert into idempotency_record (org_id, key, period, fingerprint, status, answer, subject_id)
-		select r.org_id, r.key, period.first_day, r.fingerprint, r.status, r.answer, r.subject_id
-		from unnest($1::uuid[], $2::text[], $3::bytea[], $4::smallint[], $5::bytea[], $6::uuid[])
-			as r (org_id, key, fingerprint, status, answer, subject_id)
-		cross join period
-		on conflict do nothing
-		returning 1
 	)
-	select (select count(*) from written) = cardinality($2::text[]) * (select count(*) from period)`
+	insert into idempotency_record (org_id, key, period, fingerprint, status, answer, subject_id)
+	select r.org_id, r.key, period.first_day, r.fingerprint, r.status, r.answer, r.subject_id
+	from unnest($1::uuid[], $2::text[], $3::bytea[], $4::smallint[], $5::bytea[], $6::uuid[])
+		as r (org_id, key, fingerprint, status, answer, subject_id)
+	cross join period`
 
 // record writes the answers of the commands that were carried out, in the order of their keys, and hands them to the
-// repeats within the batch. When another transaction took a key in the meantime, the whole transaction has to run again:
-// it will then find that one's record.
+// repeats within the batch.
 func (r *Runner) record(ctx context.Context, tx postgres.Tx, metas []Meta, c claim, outcomes []Outcome) error {
 	n := len(c.keyed)
 	orgs, keys := make([]ids.ID, 0, n), make([]string, 0, n)
@@ -167,16 +163,22 @@ func (r *Runner) record(ctx context.Context, tx postgres.Tx, metas []Meta, c cla
 		statuses, answers, subjects = append(statuses, int16(answer.Status)), append(answers, answer.Body), append(subjects, subject)
 	}
 	if len(keys) > 0 {
-		var complete bool
-		if err := tx.QueryRow(ctx, writeRecordsSQL, orgs, keys, prints, statuses, answers, subjects).Scan(&complete); err != nil {
-			return fmt.Errorf("write idempotency records: %w", err)
-		}
-		if !complete {
-			return postgres.ErrAgain
+		batch := &pgx.Batch{}
+		batch.Queue(writeRecordsSQL, orgs, keys, prints, statuses, answers, subjects)
+		if err := postgres.SendLater(ctx, tx, batch, explainRecord); err != nil {
+			return err
 		}
 	}
 	for repeat, first := range c.copies {
 		follow(metas, outcomes, repeat, first)
 	}
 	return nil
+}
+
+// explainRecord knows the primary keys of the months, which PostgreSQL has named.
+func explainRecord(err error) error {
+	if name := postgres.Constraint(err); strings.HasPrefix(name, "idempotency_record_") && strings.HasSuffix(name, "_pkey") {
+		return postgres.ErrAgain // another transaction took a key in the meantime; the next run will find its record
+	}
+	return fmt.Errorf("write idempotency records: %w", err)
 }

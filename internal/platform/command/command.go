@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"slices"
 
 	"github.com/kontorhq/kontor/internal/kit/fault"
@@ -153,17 +152,12 @@ func (l *Lane[In]) notify(fresh []int, outcomes []Outcome) {
 	}
 }
 
-// rolledBack ends the transaction of a command that failed. The cause says whether the transaction is to run again.
-type rolledBack struct{ error }
-
-func (r rolledBack) Unwrap() error { return r.error }
-
 // Once carries out one command that is not worth a lane. An error of body rolls its effects back; a final one is
 // then recorded alone.
 func (r *Runner) Once(ctx context.Context, meta Meta, body func(ctx context.Context, tx postgres.Tx) Outcome) (Answer, error) {
 	outcome, err := r.once(ctx, meta, body)
-	if failed, ok := errors.AsType[rolledBack](err); ok && final(failed.error) {
-		refusal := failed.error
+	if err != nil && final(err) {
+		refusal := err
 		outcome, err = r.once(ctx, meta, func(context.Context, postgres.Tx) Outcome { return Outcome{Err: refusal, refused: true} })
 	}
 	if err != nil {
@@ -182,7 +176,7 @@ func (r *Runner) once(ctx context.Context, meta Meta, body func(ctx context.Cont
 		}
 		outcomes[0] = body(ctx, tx)
 		if outcomes[0].Err != nil && !outcomes[0].refused {
-			return rolledBack{outcomes[0].Err}
+			return outcomes[0].Err
 		}
 		return r.record(ctx, tx, []Meta{meta}, c, outcomes)
 	})

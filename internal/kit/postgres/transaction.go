@@ -1,0 +1,182 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Tx is an open transaction. It cannot begin or commit: whoever opened it does.
+//
+// It spares round trips. BEGIN travels with the first statement, what is sent by SendLater with the next one, and what is
+// left of that at the end with COMMIT. The server carries all of it out in the order of the calls, and nothing that
+// follows a statement that failed.
+type Tx interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// SendLater sends a batch of writes whose results nobody reads with the transaction's next statement, or with COMMIT: whatever
+// must be true of them, the statements themselves have to check. An error of theirs ends the transaction in the call in which
+// it shows, as what explain makes of it. A Tx that is not of this package's making has them sent now.
+func SendLater(ctx context.Context, tx Tx, b *pgx.Batch, explain func(error) error) error {
+	if own, ok := tx.(*transaction); ok {
+		own.later(b, explain)
+		return nil
+	}
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return explain(err)
+	}
+	return nil
+}
+
+// The ways to begin.
+const (
+	beginSQL         = `begin`
+	beginNothingSQL  = `` // what is sent in one batch is a transaction of its own
+	beginSnapshotSQL = `begin isolation level repeatable read read only`
+	commitSQL        = `commit`
+	rollbackSQL      = `rollback`
+)
+
+// transaction implements Tx on one connection.
+type transaction struct {
+	conn  *pgx.Conn
+	ahead []part // what goes before the next statement, in this order
+}
+
+// part is a batch that has its place before others.
+type part struct {
+	batch   *pgx.Batch
+	explain func(error) error
+}
+
+// open has a transaction begin with body's first statement; without a statement to begin with, what body sends is a
+// transaction of its own. What body leaves open is rolled back; where that fails, the pool drops the connection.
+func open(ctx context.Context, pool *Pool, begin string, body func(ctx context.Context, tx *transaction) error) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	tx := &transaction{conn: conn.Conn()}
+	first := &pgx.Batch{}
+	if begin != beginNothingSQL {
+		first.Queue(begin)
+	}
+	if pool.local != nil {
+		first.Queue(setSessionSQL, pool.local...)
+	}
+	tx.later(first, asItIs)
+	defer func() {
+		if tx.conn.PgConn().TxStatus() != idle {
+			_, _ = tx.conn.Exec(ctx, rollbackSQL)
+		}
+	}()
+	return body(ctx, tx)
+}
+
+// idle is the status of a connection without a transaction.
+const idle = 'I'
+
+func asItIs(err error) error { return err }
+
+// commit sends what is left, and COMMIT.
+func (t *transaction) commit(ctx context.Context) error {
+	last := &pgx.Batch{}
+	var done pgconn.CommandTag
+	last.Queue(commitSQL).Exec(func(tag pgconn.CommandTag) error {
+		done = tag
+		return nil
+	})
+	err := t.SendBatch(ctx, last).Close()
+	if err == nil && done.String() == "ROLLBACK" { // after an error that nobody returned
+		err = pgx.ErrTxCommitRollback
+	}
+	return err
+}
+
+// flush sends what is left.
+func (t *transaction) flush(ctx context.Context) error { return t.SendBatch(ctx, &pgx.Batch{}).Close() }
+
+func (t *transaction) later(b *pgx.Batch, explain func(error) error) {
+	if b.Len() > 0 {
+		t.ahead = append(t.ahead, part{b, explain})
+	}
+}
+
+// SendBatch implements Tx.
+func (t *transaction) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	if len(t.ahead) == 0 {
+		return t.conn.SendBatch(ctx, b)
+	}
+	ahead := t.ahead
+	t.ahead = nil
+	whole := &pgx.Batch{}
+	for _, p := range ahead {
+		whole.QueuedQueries = append(whole.QueuedQueries, p.batch.QueuedQueries...)
+	}
+	whole.QueuedQueries = append(whole.QueuedQueries, b.QueuedQueries...)
+	results := t.conn.SendBatch(ctx, whole)
+	for _, p := range ahead {
+		for range p.batch.QueuedQueries {
+			if _, err := results.Exec(); err != nil {
+				_ = results.Close()
+				return failed{results, p.explain(err)}
+			}
+		}
+	}
+	return results
+}
+
+// failed are the results of a batch that did not get as far as its caller's statements.
+type failed struct {
+	pgx.BatchResults
+	err error
+}
+
+// Exec implements pgx.BatchResults.
+func (f failed) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, f.err }
+
+// Query implements pgx.BatchResults.
+func (f failed) Query() (pgx.Rows, error) {
+	rows, _ := f.BatchResults.Query()
+	return rows, f.err
+}
+
+// Close implements pgx.BatchResults.
+func (f failed) Close() error { return f.err }
+
+// Query implements Tx.
+func (t *transaction) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if len(t.ahead) == 0 {
+		return t.conn.Query(ctx, sql, args...)
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(sql, args...)
+	return lastOf(t.SendBatch(ctx, batch))
+}
+
+// QueryRow implements Tx.
+func (t *transaction) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	if len(t.ahead) == 0 {
+		return t.conn.QueryRow(ctx, sql, args...)
+	}
+	rows, err := t.Query(ctx, sql, args...)
+	return &answerRow{rows: rows, err: err}
+}
+
+// Exec implements Tx.
+func (t *transaction) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	if len(t.ahead) == 0 {
+		return t.conn.Exec(ctx, sql, args...)
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(sql, args...)
+	results := t.SendBatch(ctx, batch)
+	tag, _ := results.Exec()
+	return tag, results.Close()
+}
