@@ -22,7 +22,7 @@ func TestAScheduleIsWhatItWasMadeOf(t *testing.T) {
 	b := setup(t)
 	in := Input{
 		Name: "Nightly-2", Cron: "30 2 * * *", TimeZone: "Europe/Berlin", MisfirePolicy: All, MisfireMax: 7, MisfireGraceSeconds: 5,
-		Task: Template{Queue: "q", Destination: "stripe", HTTPRequest: []byte(`{"path":"/x"}`)},
+		Task: Template{Queue: "q", Destination: "stripe", HTTPRequest: []byte(`{"request":{"method":"POST","url":"/x"}}`)},
 	}
 	made := b.create(in)
 	read := b.get(made.ID)
@@ -73,8 +73,10 @@ func TestEveryMistakeIsToldAtOnce(t *testing.T) {
 	for _, task := range []Template{
 		{},
 		{Kind: "test", HTTPRequest: []byte(`{}`)},
-		{HTTPRequest: []byte(`{`)},
-		{HTTPRequest: []byte(`{}`), Args: []byte(`{}`)},
+		{Destination: "d", HTTPRequest: []byte(`{"request":{"method":"POST"}}`)},
+		{Destination: "d", HTTPRequest: []byte(`{"request":{"method":"POST","url":"/x"},"more":1}`)},
+		{HTTPRequest: []byte(`{"request":{"method":"POST","url":"/x"}}`)},
+		{Destination: "d", HTTPRequest: []byte(`{"request":{"method":"POST","url":"/x"}}`), Args: []byte(`{}`)},
 		{Kind: "test", Args: []byte("{\"a\": \"\xff\"}")},
 		{Kind: "test", Args: []byte(`{"a": "` + strings.Repeat("x", 1<<20) + `"}`)},
 	} {

@@ -2,27 +2,54 @@ package schedules
 
 import (
 	"bytes"
+	"encoding/json"
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
-// spec is the task of a tick. after keeps a task from being leased to this node as it is queued, where nobody can
-// hand it to the node after the commit.
-func (s *Schedule) spec(taskID ids.ID, at time.Time, after time.Duration) tasks.Spec {
-	kind, args := s.Task.Kind, []byte(s.Task.Args)
-	if kind == "" {
-		kind, args = tasks.KindHTTP, s.Task.HTTPRequest
-	}
-	return tasks.Spec{
-		OrgID: s.OrgID, ID: taskID, Queue: s.Task.Queue, Destination: s.Task.Destination, Kind: kind, Args: s.fill(args, at),
-		SubjectType: aggregate, SubjectID: ids.Format(Prefix, s.ID), After: after,
-	}
+// readRequest reads the template of an HTTP request, which is what tasks of that kind have as arguments.
+func readRequest(raw []byte) (tasks.HTTPArgs, error) {
+	var args tasks.HTTPArgs
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&args)
+	return args, err
 }
 
-// fill puts the tick in the place of the words that stand for it. What it puts in needs no escapes in JSON.
-func (s *Schedule) fill(document []byte, at time.Time) []byte {
-	document = bytes.ReplaceAll(document, []byte("{{tick_at}}"), []byte(at.UTC().Format(time.RFC3339)))
-	return bytes.ReplaceAll(document, []byte("{{schedule_id}}"), []byte(ids.Format(Prefix, s.ID)))
+// spec is the task of a tick. after keeps a task from being leased to this node as it is queued, where nobody can
+// hand it to the node after the commit.
+func (s *Schedule) spec(taskID ids.ID, at time.Time, after time.Duration) (tasks.Spec, error) {
+	kind, args := s.Task.Kind, s.fill(s.Task.Args, at)
+	if kind == "" {
+		var err error
+		kind = tasks.KindHTTP
+		if args, err = s.fillRequest(at); err != nil {
+			return tasks.Spec{}, err
+		}
+	}
+	return tasks.Spec{
+		OrgID: s.OrgID, ID: taskID, Queue: s.Task.Queue, Destination: s.Task.Destination, Kind: kind, Args: args,
+		SubjectType: aggregate, SubjectID: ids.Format(Prefix, s.ID), After: after,
+	}, nil
+}
+
+// fill puts the tick in the place of the words that stand for it. What it puts in needs no escapes, in JSON or in a URL.
+func (s *Schedule) fill(text []byte, at time.Time) []byte {
+	text = bytes.ReplaceAll(text, []byte("{{tick_at}}"), []byte(at.UTC().Format(time.RFC3339)))
+	return bytes.ReplaceAll(text, []byte("{{schedule_id}}"), []byte(ids.Format(Prefix, s.ID)))
+}
+
+// fillRequest fills the bodies apart: in JSON they are encoded.
+func (s *Schedule) fillRequest(at time.Time) ([]byte, error) {
+	args, err := readRequest(s.fill(s.Task.HTTPRequest, at))
+	if err != nil {
+		return nil, err
+	}
+	args.Request.Body = s.fill(args.Request.Body, at)
+	if args.Verify != nil {
+		args.Verify.Body = s.fill(args.Verify.Body, at)
+	}
+	return json.Marshal(args)
 }

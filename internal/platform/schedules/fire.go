@@ -185,14 +185,21 @@ func (f *firing) settle(s *Schedule) error {
 		return nil
 	}
 	r := s.Misfire.settle(rule, s.ticksAfter, f.now, f.cfg.TicksMax-len(f.ticks.at))
-	for _, t := range r.ticks {
-		id := f.source.New()
+	specs := make([]tasks.Spec, len(r.ticks))
+	for i, t := range r.ticks {
+		if specs[i], err = s.spec(f.source.New(), t.at, f.after); err != nil {
+			f.halts = append(f.halts, halt{*s, "The HTTP request can no longer be read: " + err.Error() + "."})
+			return nil
+		}
+	}
+	for i := range r.ticks {
+		t := &r.ticks[i]
 		f.ticks.orgs, f.ticks.schedules = append(f.ticks.orgs, s.OrgID), append(f.ticks.schedules, s.ID)
-		f.ticks.at, f.ticks.tasks = append(f.ticks.at, &t.at), append(f.ticks.tasks, id)
+		f.ticks.at, f.ticks.tasks = append(f.ticks.at, &t.at), append(f.ticks.tasks, specs[i].ID)
 		f.ticks.missed = append(f.ticks.missed, t.missed)
-		f.specs = append(f.specs, s.spec(id, t.at, f.after))
 		s.LastTickAt = t.at
 	}
+	f.specs = append(f.specs, specs...)
 	s.ticksAfter, s.NextTickAt = r.after, r.next
 	if !r.missedFrom.IsZero() {
 		event, err := missed(s, r)

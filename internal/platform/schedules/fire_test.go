@@ -2,6 +2,7 @@ package schedules
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
 func TestNodesThatRaceMakeEveryTickOnce(t *testing.T) {
@@ -145,6 +147,28 @@ func TestATickMakesItsTask(t *testing.T) {
 	}
 }
 
+func TestATickMakesItsRequest(t *testing.T) {
+	b := setup(t)
+	in := input("s", "@every 1m")
+	args, _ := json.Marshal(tasks.HTTPArgs{Request: tasks.HTTPRequest{
+		Method: "POST", URL: "/reports?day={{tick_at}}", Headers: map[string]string{"X-By": "{{schedule_id}}"}, Body: []byte(`{"day":"{{tick_at}}"}`),
+	}})
+	in.Task = Template{Destination: "reports", HTTPRequest: args}
+	s := b.neglect(b.create(in), time.Minute+time.Second)
+	b.fireAll()
+	var destination, kind string
+	var raw []byte
+	if err := b.db.Pool().QueryRow(t.Context(), `select destination, kind, args from task`).Scan(&destination, &kind, &raw); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readRequest(raw)
+	day := s.NextTickAt.Format(time.RFC3339)
+	if err != nil || destination != "reports" || kind != tasks.KindHTTP || got.Request.URL != "/reports?day="+day || got.Request.Headers["X-By"] != id(s) ||
+		string(got.Request.Body) != `{"day":"`+day+`"}` {
+		t.Errorf("%s %s %s, %v", destination, kind, raw, err)
+	}
+}
+
 // What this node cannot read is paused, and holds up nothing else.
 func TestARuleThatCannotBeReadIsPaused(t *testing.T) {
 	b := setup(t)
@@ -157,10 +181,54 @@ func TestARuleThatCannotBeReadIsPaused(t *testing.T) {
 	if len(b.made(sound.ID)) != 1 {
 		t.Error("the sound one has no tick")
 	}
+	request := b.neglect(b.create(input("request", "@every 1h")), 2*time.Hour)
+	b.exec(`update schedule set kind = null, args = null, http_request = '{"request": 1}' where id = $1`, request.ID)
+	b.fireAll()
+	if s := b.get(request.ID); s.State != Paused || !strings.Contains(s.PauseReason, "HTTP request") || len(b.made(s.ID)) != 0 {
+		t.Errorf("%+v", s)
+	}
 	in := input("broken", "@every 1h")
 	do(b, func(ctx context.Context, tx postgres.Tx) (Schedule, error) {
 		return b.Update(ctx, tx, b.org, broken.ID, 0, in)
 	})
+}
+
+// Whoever comes first, no tick is made twice, and what the schedule says in the end is right.
+func TestEditsRaceWithTicks(t *testing.T) {
+	b := setup(t)
+	in := input("s", "* * * * * *")
+	in.MisfirePolicy = All
+	s := b.neglect(b.create(in), time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
+	var nodes sync.WaitGroup
+	for range 2 {
+		node := b.node(Config{TicksMax: 3})
+		nodes.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := node.fireDue(t.Context()); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 40 {
+		in.Cron = []string{"* * * * * *", "*/2 * * * * *", "@every 1s"}[i%3]
+		do(b, func(ctx context.Context, tx postgres.Tx) (Schedule, error) {
+			return b.Update(ctx, tx, b.org, s.ID, 0, in)
+		})
+		if i%10 == 9 {
+			do(b, func(ctx context.Context, tx postgres.Tx) (Schedule, error) {
+				return b.Pause(ctx, tx, b.org, s.ID, 0, "")
+			})
+			do(b, func(ctx context.Context, tx postgres.Tx) (Schedule, error) { return b.Resume(ctx, tx, b.org, s.ID, 0) })
+		}
+	}
+	cancel()
+	nodes.Wait()
+	if ticks, tasks := b.count(`select count(*) from schedule_tick`), b.count(`select count(*) from task`); ticks < 55 || tasks != ticks {
+		t.Errorf("%d ticks and %d tasks", ticks, tasks)
+	}
 }
 
 // A node that does nothing asks once a look and no more.

@@ -25,8 +25,8 @@ type Rule struct {
 
 // The bounds of @every.
 const (
-	everyMin = time.Second
-	everyMax = 366 * 24 * time.Hour
+	everyLeast = time.Second
+	everyMost  = 366 * 24 * time.Hour
 )
 
 // cronLengthMax is enough for six fields that list every value.
@@ -90,7 +90,7 @@ func (r *Rule) parse(expression string) error {
 	}
 	// The parser rounds what it cannot do; that is told instead.
 	r.every, err = time.ParseDuration(strings.TrimSpace(strings.TrimPrefix(expression, "@every ")))
-	if err != nil || r.every < everyMin || r.every > everyMax || r.every%time.Second != 0 {
+	if err != nil || r.every < everyLeast || r.every > everyMost || r.every%time.Second != 0 {
 		return errors.New("@every takes whole seconds, from 1s to 8784h")
 	}
 	return nil

@@ -25,12 +25,16 @@ func (s *Schedules) RunNow(ctx context.Context, tx postgres.Tx, orgID, id ids.ID
 		return ids.ID{}, err
 	}
 	taskID := s.source.New()
+	spec, err := c.spec(taskID, now, time.Microsecond)
+	if err != nil {
+		return ids.ID{}, err
+	}
 	event, err := asked(&c, taskID)
 	if err != nil {
 		return ids.ID{}, err
 	}
 	var batch pgx.Batch
-	s.tasks.EnqueueIn(&batch, []tasks.Spec{c.spec(taskID, now, time.Microsecond)})
+	s.tasks.EnqueueIn(&batch, []tasks.Spec{spec})
 	s.events.Queue(&batch, []events.Event{event})
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return ids.ID{}, fmt.Errorf("queue a schedule's task: %w", err)

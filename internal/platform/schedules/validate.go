@@ -83,7 +83,10 @@ func (t Template) validate(p *problems) {
 		p.document(t.Args, "task.args")
 	default:
 		p.require(len(t.Args) == 0, "task.args", "Only a task with a kind has args.")
-		p.document(t.HTTPRequest, "task.http_request")
+		p.require(t.Destination != "", "task.destination", "An HTTP request goes to a destination.")
+		args, err := readRequest(t.HTTPRequest)
+		p.require(isDocument(t.HTTPRequest) && err == nil && args.Request.Method != "" && args.Request.URL != "", "task.http_request",
+			"http_request is a JSON object of at most 1 MiB: a request with a method and a URL.")
 	}
 }
 
@@ -107,8 +110,11 @@ func (p *problems) rule(expression, zone string) {
 }
 
 func (p *problems) document(raw []byte, param string) {
-	object := len(raw) <= templateBytesMax && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) && json.Valid(raw) && utf8.Valid(raw)
-	p.require(object, param, "This is a JSON object of at most 1 MiB.")
+	p.require(isDocument(raw), param, "This is a JSON object of at most 1 MiB.")
+}
+
+func isDocument(raw []byte) bool {
+	return len(raw) <= templateBytesMax && bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) && json.Valid(raw) && utf8.Valid(raw)
 }
 
 // fault is nil when nothing is wrong.
