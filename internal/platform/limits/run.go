@@ -6,7 +6,11 @@ import (
 	"time"
 )
 
-const sweepEvery = time.Minute
+const (
+	sweepEvery = time.Minute
+	sweepSize  = 1000 // keys a statement
+	sweepsMax  = 20   // statements a sweep
+)
 
 // Run keeps and gets slots until ctx ends, and then gives back what the node holds: from then on it grants nothing, and what it
 // granted and was not sent may not be sent any more. Call it once.
@@ -78,7 +82,7 @@ const sweepKeysSQL = `
 		from limit_key
 		where quiet_at < statement_timestamp()
 		order by quiet_at
-		limit 1000
+		limit 1000 -- sweepSize
 		for update skip locked
 	)
 	delete from limit_key k
@@ -92,7 +96,13 @@ func (l *Limits) sweep(ctx context.Context, now moment) {
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Lease/3)
 	defer cancel()
-	if _, err := l.db.Pool().Exec(ctx, sweepKeysSQL); err != nil && ctx.Err() == nil {
-		l.log.Warn("limits that are not used could not be removed", "error", err)
+	for range sweepsMax {
+		gone, err := l.db.Pool().Exec(ctx, sweepKeysSQL)
+		if err != nil && ctx.Err() == nil {
+			l.log.Warn("limits that are not used could not be removed", "error", err)
+		}
+		if err != nil || gone.RowsAffected() < sweepSize {
+			return
+		}
 	}
 }
