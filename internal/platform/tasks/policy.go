@@ -2,7 +2,7 @@ package tasks
 
 import "time"
 
-// Policy says how often and when a task is tried again. Zero fields take the defaults named beside them.
+// Policy says how often and when a kind of tasks is tried again, unless a queue or a task says otherwise. Zero fields take the defaults named beside them.
 type Policy struct {
 	MaxAttempts int           // the first included; 20; below zero: no bound
 	MinBackoff  time.Duration // after the first failure; doubles with each further one; 1 s
@@ -34,30 +34,14 @@ func (p Policy) withDefaults() Policy {
 	return p
 }
 
-// exhausted tells whether that many attempts are all the policy allows.
-func (p Policy) exhausted(attempts int) bool { return p.MaxAttempts > 0 && attempts >= p.MaxAttempts }
-
-// next is how long to wait after that many attempts, all failed, or why there is no other.
-func (p Policy) next(attempts int, _ time.Duration, chance float64) (pause time.Duration, dead string) {
-	if p.exhausted(attempts) {
-		return 0, DeadMaxAttempts
+// retry is the policy as a retry configuration.
+func (p Policy) retry() RetryConfig {
+	return RetryConfig{
+		MaxAttempts: max(p.MaxAttempts, -1), MinBackoff: p.MinBackoff, MaxBackoff: p.MaxBackoff, MaxDoublings: retryDoublingsMax, Jitter: max(p.Jitter, 0),
 	}
-	return p.pause(attempts, chance), ""
 }
 
-// pause is how long to wait after that many attempts, all failed; chance is from [0, 1) and spreads tasks that failed
-// together.
-func (p Policy) pause(attempts int, chance float64) time.Duration {
-	d := p.MinBackoff
-	for range attempts - 1 {
-		if d >= p.MaxBackoff/2 {
-			d = p.MaxBackoff
-			break
-		}
-		d *= 2
-	}
-	if p.Jitter > 0 {
-		d += time.Duration(float64(d) * p.Jitter * (2*chance - 1))
-	}
-	return min(d, p.MaxBackoff)
+// exhausted tells whether that many attempts are all that is allowed.
+func (c *RetryConfig) exhausted(attempts int) bool {
+	return c.MaxAttempts >= 0 && attempts >= c.MaxAttempts
 }

@@ -6,45 +6,11 @@ import (
 	"fmt"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
-
-func TestPausesDoubleUpToTheirBound(t *testing.T) {
-	t.Parallel()
-	p := Policy{MinBackoff: time.Second, MaxBackoff: 20 * time.Second, Jitter: -1}.withDefaults()
-	for attempts, want := range map[int]time.Duration{
-		1: time.Second, 2: 2 * time.Second, 3: 4 * time.Second, 4: 8 * time.Second, 5: 16 * time.Second, 6: 20 * time.Second, 7: 20 * time.Second, 1000: 20 * time.Second,
-	} {
-		if got := p.pause(attempts, 0.9); got != want {
-			t.Errorf("after %d attempts %v, want %v", attempts, got, want)
-		}
-	}
-}
-
-func TestJitterStaysWithinItsShareAndTheBound(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		p := Policy{
-			MinBackoff: time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "min")),
-			MaxBackoff: time.Duration(rapid.Int64Range(int64(time.Hour), int64(1000*time.Hour)).Draw(t, "max")),
-			Jitter:     rapid.Float64Range(0.01, 1).Draw(t, "jitter"),
-		}
-		attempts, chance := rapid.IntRange(1, 100).Draw(t, "attempts"), rapid.Float64Range(0, 0.999999).Draw(t, "chance")
-		bare := p
-		bare.Jitter = -1
-		middle, got := bare.pause(attempts, 0), p.pause(attempts, chance)
-		low := time.Duration(float64(middle)*(1-p.Jitter)) - 2
-		high := min(p.MaxBackoff, time.Duration(float64(middle)*(1+p.Jitter))+2)
-		if got < low || got > high || got < 0 {
-			t.Fatalf("%v is not between %v and %v", got, low, high)
-		}
-	})
-}
 
 func TestEveryVerdictHasItsConclusion(t *testing.T) {
 	t.Parallel()
-	policy := Policy{MaxAttempts: 3, MinBackoff: time.Second, Jitter: -1}.withDefaults()
+	retry := Policy{MaxAttempts: 3, MinBackoff: time.Second, Jitter: -1}.withDefaults().retry()
 	why := errors.New("why")
 	panicked := Retry("panic", why)
 	panicked.unclear = true
@@ -70,7 +36,7 @@ func TestEveryVerdictHasItsConclusion(t *testing.T) {
 		{"last retry after the time was up", Retry("r", why), 3, 0, errTimedOut, "timed_out r done unclear"},
 		{"panic", panicked, 1, 0, nil, "failed panic 1s unclear"},
 	} {
-		got := conclude(Task{Attempt: c.attempt, excused: c.excused}, policy, c.verdict, c.cause, 0.5)
+		got := conclude(Task{Attempt: c.attempt, excused: c.excused}, &retry, c.verdict, c.cause, 0.5)
 		shown := got.Outcome
 		if got.ErrorCode != "" {
 			shown += " " + got.ErrorCode

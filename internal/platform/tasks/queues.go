@@ -22,8 +22,8 @@ type queueKey struct {
 // settings are what the workers need to know of a queue.
 type settings struct {
 	exists      bool
-	pausedUntil time.Time // by this node's monotonic clock; the zero time: not paused
-	retry       []byte
+	pausedUntil time.Time    // by this node's monotonic clock; the zero time: not paused
+	retry       *RetryConfig // nil: as the kind says
 	version     int64
 	read        time.Time
 	used        time.Time
@@ -78,7 +78,10 @@ func (s *queues) refresh(ctx context.Context, now time.Time, lines map[ids.ID]*q
 		&at, &q.State, &seconds, &q.MaxDispatchesPerSecond, &q.MaxBurstSize, &q.MaxConcurrentDispatches, &q.RetryConfig, &q.Version,
 	}, func() error {
 		f := &fresh[at-1]
-		f.exists, f.retry, f.version = true, append([]byte(nil), q.RetryConfig...), q.Version
+		f.exists, f.version = true, q.Version
+		if retry, problems, err := ReadRetry(q.RetryConfig, DefaultRetry()); err == nil && len(problems) == 0 {
+			f.retry = &retry
+		}
 		if q.State == QueuePaused {
 			f.pausedUntil = now.Add(forever)
 			if seconds != nil {

@@ -146,7 +146,7 @@ func New(d Deps, cfg Config) *Tasks {
 		turns: map[ids.ID]struct{}{}, lines: map[ids.ID]*queueing{},
 		hurry: make(chan struct{}, 1), giving: make(chan struct{}, 1),
 	}
-	t.kinds[KindHTTP] = handling{policy: Policy{Timeout: httpTimeoutMax}.withDefaults(), handle: t.sendHTTP, sends: true}
+	t.kinds[KindHTTP] = handling{policy: Policy{Timeout: httpTimeoutMax}.withDefaults(), retry: DefaultRetry(), handle: t.sendHTTP, sends: true}
 	t.metrics = newMetrics(d.Registry, t)
 	t.finish = lane.New(lane.Config{
 		Name: "task_finish", BatchMax: 1000, QueueMax: 2*t.cfg.Workers + 16384, Workers: 2, Timeout: t.cfg.Lease,
@@ -160,11 +160,13 @@ func New(d Deps, cfg Config) *Tasks {
 
 type handling struct {
 	policy Policy
+	retry  RetryConfig
 	handle Handler
 	sends  bool // the handler itself says when what it does counts against limits
 }
 
 // Handle says who works on a kind of tasks. Call it before Run. A node leaves kinds it does not know to others.
 func (t *Tasks) Handle(kind string, p Policy, h Handler) {
-	t.kinds[kind] = handling{policy: p.withDefaults(), handle: h}
+	p = p.withDefaults()
+	t.kinds[kind] = handling{policy: p, retry: p.retry(), handle: h}
 }

@@ -90,8 +90,8 @@ func (t *Tasks) attempt(h *held) {
 		t.letGo(*task, unknownKindPause)
 		return
 	}
-	policy := t.policyOf(task, kind.policy)
-	ctx, end := t.begin(h, policy.Timeout)
+	retry := t.retryOf(task, kind)
+	ctx, end := t.begin(h, kind.timeoutOf(task))
 	defer end()
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, errLeaseLost):
@@ -102,7 +102,7 @@ func (t *Tasks) attempt(h *held) {
 		t.letGo(*task, 0)
 		return
 	}
-	verdict, hopeless := giveUp(task, policy)
+	verdict, hopeless := giveUp(task, kind.policy.LostMax, &retry)
 	if !hopeless {
 		verdict = t.call(ctx, kind.handle, *task)
 	}
@@ -117,7 +117,7 @@ func (t *Tasks) attempt(h *held) {
 		t.over(h)
 		return
 	}
-	t.report(h, conclude(*task, policy, verdict, context.Cause(ctx), rand.Float64()))
+	t.report(h, conclude(*task, &retry, verdict, context.Cause(ctx), rand.Float64()))
 }
 
 // over is called when an attempt's end is recorded, or never will be.
@@ -129,23 +129,40 @@ func (t *Tasks) over(h *held) {
 	}
 }
 
-// policyOf is the kind's policy with what the task's queue and the task itself say otherwise.
-func (t *Tasks) policyOf(task *Task, p Policy) Policy {
-	if task.timeout > 0 && task.Kind != KindHTTP { // there the request ends first, and says how
-		p.Timeout = task.timeout
+// timeoutOf bounds an attempt.
+func (k *handling) timeoutOf(task *Task) time.Duration {
+	if task.timeout > 0 && !k.sends { // what sends ends the request first, and says how
+		return task.timeout
 	}
-	return p
+	return k.policy.Timeout
+}
+
+// retryOf is how the task is tried again: as it says itself, else as its queue says, else as its kind does.
+func (t *Tasks) retryOf(task *Task, kind handling) RetryConfig {
+	retry := kind.retry
+	if queue, _ := t.queues.get(task.OrgID, task.Queue); queue.retry != nil {
+		retry = *queue.retry
+	}
+	if len(task.retry) == 0 {
+		return retry
+	}
+	own, problems, err := ReadRetry(task.retry, retry)
+	if err != nil || len(problems) > 0 {
+		t.log.Error("a task's retry configuration is not valid; its queue's is taken", "task", ids.Format(Prefix, task.ID), "error", err, "problems", problems)
+		return retry
+	}
+	return own
 }
 
 // giveUp ends tasks for which nothing is to be tried any more.
-func giveUp(task *Task, policy Policy) (Verdict, bool) {
+func giveUp(task *Task, lostMax int, retry *RetryConfig) (Verdict, bool) {
 	switch {
 	case task.expired:
 		return Verdict{outcome: OutcomeExpired, code: "expired", err: errors.New("its time was over before it could be begun"), done: true, dead: DeadExpired}, true
-	case policy.LostMax > 0 && task.lost >= policy.LostMax:
+	case lostMax > 0 && task.lost >= lostMax:
 		return Verdict{outcome: OutcomeFailed, code: "poison", err: errors.New("the nodes that worked on it died, one after the other"), done: true, dead: DeadPoison}, true
-	case policy.exhausted(task.counted() - 1):
-		return Verdict{outcome: OutcomeFailed, code: "attempts_used_up", err: errors.New("every attempt the policy allows was begun and none reported"), done: true, dead: DeadMaxAttempts}, true
+	case retry.exhausted(task.counted() - 1):
+		return Verdict{outcome: OutcomeFailed, code: "attempts_used_up", err: errors.New("every attempt that is allowed was begun and none reported"), done: true, dead: DeadMaxAttempts}, true
 	default:
 		return Verdict{}, false
 	}
@@ -177,7 +194,7 @@ func (t *Tasks) call(ctx context.Context, handle Handler, task Task) (v Verdict)
 }
 
 // conclude turns a verdict into the attempt's end. cause is why the attempt's context ended, if it has.
-func conclude(task Task, policy Policy, v Verdict, cause error, chance float64) Completion {
+func conclude(task Task, retry *RetryConfig, v Verdict, cause error, chance float64) Completion {
 	c := Completion{
 		Task: task, Outcome: v.outcome, ErrorCode: v.code, Detail: detailOf(v.err), Status: v.status, Exchange: v.exchange, Next: v.next, Done: v.done,
 		Dead: v.dead, unclear: v.unclear,
@@ -201,7 +218,7 @@ func conclude(task Task, policy Policy, v Verdict, cause error, chance float64) 
 		}
 		return c
 	}
-	pause, dead := policy.next(task.counted(), task.sinceFailure, chance)
+	pause, dead := retry.Next(task.counted(), task.sinceFailure, chance)
 	if dead != "" {
 		c.Done, c.Dead = true, dead
 		return c
