@@ -102,7 +102,8 @@ func TestWebhooksComeTwice(t *testing.T) {
 	if n := p.delivered(http.StatusNoContent); n < 4 || n%4 != 0 {
 		t.Errorf("%d webhooks were taken in: %v", n, p.statuses)
 	}
-	types := nodes[0].eventsAbout(id)
+	var types []string
+	h.eventually("the event", func() bool { types = nodes[0].eventsAbout(id); return slices.Contains(types, "payment.captured") })
 	if n := len(slices.DeleteFunc(slices.Clone(types), func(t string) bool { return t != "payment.captured" })); n != 1 {
 		t.Errorf("captured %d times: %q", n, types)
 	}
