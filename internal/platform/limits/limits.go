@@ -3,12 +3,13 @@
 //
 // A limit is a number of slots, and a time for which each stays busy after its use. A Window{Limit, Period} with a
 // Period is a rate: a slot used for a request that was begun at s and answered at r is free again at min(r, s+guard)+Period,
-// where guard is 4 % of the period, at least 1 ms and at most 5 s. A Period of 0 is concurrency: the slot is free when the use
+// where guard is a quarter of the period, at least 1 ms and at most 5 s. A Period of 0 is concurrency: the slot is free when the use
 // ends. A key has any number of windows (10 a second and 5,000 a day; a burst is a window too), and a use takes
 // slots of every window of every key it names, or of none.
 //
 // Why no stretch of Period at the other side sees more than Limit arrivals. A request arrives at some a with s <= a, and
-// a <= r where it is answered. Say it also arrives within guard where it is not answered by then. Then a <= min(r, s+guard).
+// a <= r where it is answered: the answer itself proves it. Where it is not answered within guard, say that it has arrived
+// within guard all the same. Then a <= min(r, s+guard).
 // The next request of the same slot is begun, and so arrives, no sooner than min(r, s+guard)+Period >= a+Period. So
 // each slot contributes at most one arrival to any [t, t+Period), and there are never more than Limit slots:
 //
@@ -26,8 +27,8 @@
 // limit at the time at which each slot was taken. A window whose period changes begins anew.
 //
 // What this rests on: that the clocks of nodes, of the database and of the other side run at the same pace within 0.2 %, by which
-// periods are kept longer, that the database's does not leap ahead, and that the guard covers all there is between Sent and the
-// arrival, also a process that is suspended there. docs/concepts/limits.md has it in full.
+// periods are kept longer, that the database's does not leap ahead, and that requests not answered within the guard have
+// arrived within it: it covers all there is between Sent and the arrival, also a process that is suspended there. docs/concepts/limits.md has it in full.
 package limits
 
 import (

@@ -135,10 +135,14 @@ func (l *Limits) refuse(windows []*window, units, more int64, now instant) {
 	}
 }
 
-// retryAfter is when a window may have slots again that it does not have now.
+// retryAfter is when a window may have slots again that it does not have now. Requests that are under way may be answered, and so
+// free their slots sooner than is known now: a period from now at the soonest.
 func (l *Limits) retryAfter(w *window, units int64, now moment) time.Duration {
 	const retryMin = time.Millisecond
 	retry := l.cfg.Refresh
+	if w.period > 0 {
+		retry = min(retry, w.rest)
+	}
 	if at, ok := w.cool.next(units - w.room()); ok {
 		retry = min(retry, now.until(at))
 	}

@@ -108,13 +108,32 @@ func TestAnAnswerAfterTheGuardBringsNothingForward(t *testing.T) {
 	grants[0].Sent()
 	now = now.plus(9 * time.Second)
 	grants[0].Done()
-	now = now.plus(1399 * time.Millisecond)
+	now = now.plus(3499 * time.Millisecond)
 	if more, _, _ := node.Take(keysOf("api"), 1, 1); len(more) != 0 {
 		t.Fatal("a slot was used again within period and guard")
 	}
 	now = now.plus(50 * time.Millisecond)
 	if more, _, _ := node.Take(keysOf("api"), 1, 1); len(more) != 1 {
 		t.Fatal("a slot is not free after period and guard")
+	}
+}
+
+func TestAnAnswerWithinTheGuardIsNotWaitedForInVain(t *testing.T) {
+	t.Parallel()
+	now := instant{1, 1}
+	const period = 100 * time.Millisecond
+	node := lone(t, &now, map[string][]Window{"api": {{1, period}}})
+	grants, _, _ := node.Take(keysOf("api"), 1, 1)
+	grants[0].Sent()
+	_, _, retry := node.Take(keysOf("api"), 1, 1)
+	if retry < period || retry > period+time.Millisecond {
+		t.Fatalf("to come back after %v, as if there were no answer before", retry)
+	}
+	now = now.plus(20 * time.Millisecond)
+	grants[0].Done()
+	now = now.plus(retry - 20*time.Millisecond)
+	if more, _, retry := node.Take(keysOf("api"), 1, 1); len(more) != 0 || retry < 19*time.Millisecond || retry > 21*time.Millisecond {
+		t.Fatal(len(more), retry)
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 	longerThan = 10 * time.Second
 
 	guardMin, guardMax = time.Millisecond, 5 * time.Second
-	guardShare         = 25  // of a period: 4 %
+	guardShare         = 4   // of a period: a quarter
 	paceShare          = 512 // of a period: 0.2 %, by which clocks may go faster or slower than one another
 	localSteps         = 512 // of a period: how finely a node counts
 	sharedSteps        = 100 // of a period: how finely the database counts
@@ -205,8 +205,7 @@ func (w *window) prepare(now moment, turn int64, idle, stopped bool) wish {
 	if w.period > 0 && (w.long() || idle || stopped) {
 		by := now.plus(w.rest + w.guard + w.cool.step)
 		if !idle && !stopped {
-			// What was only just sent waits a little, because its answer will bring it forward.
-			by = now.plus(w.rest + w.guard - min(w.guard, time.Second))
+			by = now.plus(w.rest) // what is neither answered nor older than the guard waits, because its answer will bring it forward
 		}
 		before := w.cool.units
 		w.moving.list = w.cool.handOver(by, turn, w.moving.list)
