@@ -39,8 +39,8 @@ func dial() pgconn.DialFunc {
 // alive has a connection that lay idle show that it lives. When one is silent, all that lie idle are suspect, and are
 // replaced at once rather than one after the other by callers who wait.
 func (p *Pool) alive(ctx context.Context, params pgxpool.ShouldPingParams) (ask bool) {
-	const idleMin = time.Second
-	if params.IdleDuration < idleMin {
+	const idleLong = time.Second
+	if params.IdleDuration < idleLong {
 		return false
 	}
 	bounded, cancel := context.WithTimeout(ctx, pingMax)
