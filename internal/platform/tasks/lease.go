@@ -55,7 +55,7 @@ func (t *Tasks) Dispatch(list []Task) {
 		switch {
 		case time.Since(task.since) >= t.trusted():
 			// Too late to be sure of the lease. Whoever finds it run out takes the task.
-		case t.phase != phaseRunning || t.waiting >= waitingPerWorker*t.cfg.Workers:
+		case t.phase != phaseRunning || t.running+t.waiting >= (1+waitingPerWorker)*t.cfg.Workers:
 			t.giveBack(task, 0)
 		default:
 			t.dispatch(task)
@@ -79,22 +79,11 @@ func (t *Tasks) await(task *Task) {
 const waitingPerWorker = 1
 
 func (t *Tasks) dispatch(task Task) {
-	h := &held{task: task, confirmed: task.since}
+	h := &held{task: task, confirmed: task.since, waiting: true}
 	t.held[keyOf(task)] = h
-	if t.running < t.cfg.Workers {
-		t.running++
-		if last := len(t.parked) - 1; last >= 0 {
-			w := t.parked[last]
-			t.parked = t.parked[:last]
-			w <- h
-			return
-		}
-		go t.work(make(worker, 1), h)
-		return
-	}
-	h.waiting = true
 	t.ready = append(t.ready, h)
 	t.waiting++
+	t.wake()
 }
 
 // trusted is how long after its last confirmation a lease is acted on: less than it lasts, by what a look at the

@@ -109,7 +109,7 @@ func (t *Tasks) round(ctx context.Context) (result, error) {
 func (t *Tasks) crowd() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.crowded = t.running == t.cfg.Workers; !t.crowded {
+	if t.crowded = t.running+t.waiting >= t.cfg.Workers; !t.crowded {
 		signal(t.hurry) // one was freed meanwhile
 	}
 }
@@ -117,7 +117,7 @@ func (t *Tasks) crowd() {
 // freed is called when a worker has nothing to do: if tasks wait for workers, they are claimed by the handful, not one by one. The
 // caller holds mu.
 func (t *Tasks) freed() {
-	if t.crowded && (t.cfg.Workers-t.running)*8 >= t.cfg.Workers {
+	if t.crowded && (t.cfg.Workers-t.running-t.waiting)*8 >= t.cfg.Workers {
 		t.crowded = false
 		signal(t.hurry)
 	}

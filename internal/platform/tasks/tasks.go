@@ -96,6 +96,7 @@ type Tasks struct {
 	running   int                 // workers at work
 	crowded   bool                // tasks wait for nothing but workers
 	parked    []worker            // workers that wait
+	waking    bool                // one of them has been woken and has not taken anything yet
 	reporting int                 // ends of attempts that are yet to be recorded
 	returned  []giveBack          // leases to be handed back
 	idle      chan struct{}       // closed when draining and no worker is left

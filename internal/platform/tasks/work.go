@@ -12,23 +12,47 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/ids"
 )
 
-// worker makes attempts for as long as this node runs. Between two it waits to be handed the next: goroutines that stay have grown
-// their stacks, and there are never more of them than workers.
-type worker chan *held
+// worker makes attempts for as long as this node runs. Between two it waits to be woken: goroutines that stay have grown their
+// stacks, and there are never more of them than workers.
+type worker chan struct{}
 
-func (t *Tasks) work(w worker, h *held) {
-	for h != nil {
-		t.attempt(h)
-		if h = t.next(w); h == nil {
-			h = <-w
+func (t *Tasks) work(w worker) {
+	woken := true
+	for {
+		if h := t.next(w, woken); h != nil {
+			woken = false
+			t.attempt(h)
+		} else if _, woken = <-w; !woken {
+			return
 		}
 	}
 }
 
+// wake has one worker more at work, when tasks wait and none has been woken that is not at work yet. A worker that takes a task
+// wakes the next one: handlers that take long are all begun within no time, and those that do not are left to the few workers that
+// are awake anyway. The caller holds mu.
+func (t *Tasks) wake() {
+	if t.waking || t.waiting == 0 || t.running == t.cfg.Workers {
+		return
+	}
+	t.waking = true
+	if last := len(t.parked) - 1; last >= 0 {
+		w := t.parked[last]
+		t.parked = t.parked[:last]
+		w <- struct{}{}
+		return
+	}
+	go t.work(make(worker, 1))
+}
+
 // next gives a worker the task that has waited longest, or notes that the worker waits.
-func (t *Tasks) next(w worker) *held {
+func (t *Tasks) next(w worker, woken bool) *held {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if woken {
+		t.waking = false
+		t.running++
+	}
 	for len(t.ready) > 0 {
 		h := t.ready[0]
 		t.ready[0] = nil
@@ -37,6 +61,7 @@ func (t *Tasks) next(w worker) *held {
 			h.waiting = false
 			t.waiting--
 			t.freed()
+			t.wake()
 			return h
 		}
 	}
