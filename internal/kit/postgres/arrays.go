@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -77,8 +78,10 @@ func planArray(oid uint32, value any) pgtype.EncodePlan {
 	return nil
 }
 
-// arrayHeader begins an array of one dimension in PostgreSQL's binary form.
-func arrayHeader(buf []byte, nulls bool, element uint32, length int) []byte {
+// arrayHeader begins an array of one dimension in PostgreSQL's binary form. It makes room for elements of that many bytes in
+// all, so that the buffer of a large batch does not grow bit by bit.
+func arrayHeader(buf []byte, nulls bool, element uint32, length, bytes int) []byte {
+	buf = slices.Grow(buf, 20+4*length+bytes)
 	dimensions, hasNulls := uint32(1), uint32(0)
 	if length == 0 {
 		dimensions = 0
@@ -104,7 +107,7 @@ func (encodeIDs) Encode(value any, buf []byte) ([]byte, error) {
 	if list == nil {
 		return nil, nil
 	}
-	buf = arrayHeader(buf, false, pgtype.UUIDOID, len(list))
+	buf = arrayHeader(buf, false, pgtype.UUIDOID, len(list), 16*len(list))
 	for i := range list {
 		buf = append(buf, 0, 0, 0, 16)
 		buf = append(buf, list[i][:]...)
@@ -120,7 +123,7 @@ func (encodeOptionalIDs) Encode(value any, buf []byte) ([]byte, error) {
 	if list == nil {
 		return nil, nil
 	}
-	buf = arrayHeader(buf, true, pgtype.UUIDOID, len(list))
+	buf = arrayHeader(buf, true, pgtype.UUIDOID, len(list), 16*len(list))
 	for _, id := range list {
 		if id == nil {
 			buf = appendNull(buf)
@@ -140,7 +143,11 @@ func (encodeStrings) Encode(value any, buf []byte) ([]byte, error) {
 	if list == nil {
 		return nil, nil
 	}
-	buf = arrayHeader(buf, false, pgtype.TextOID, len(list))
+	bytes := 0
+	for _, s := range list {
+		bytes += len(s)
+	}
+	buf = arrayHeader(buf, false, pgtype.TextOID, len(list), bytes)
 	for _, s := range list {
 		buf = binary.BigEndian.AppendUint32(buf, uint32(len(s)))
 		buf = append(buf, s...)
@@ -156,7 +163,7 @@ func (encodeOptionalStrings) Encode(value any, buf []byte) ([]byte, error) {
 	if list == nil {
 		return nil, nil
 	}
-	buf = arrayHeader(buf, true, pgtype.TextOID, len(list))
+	buf = arrayHeader(buf, true, pgtype.TextOID, len(list), 0)
 	for _, s := range list {
 		if s == nil {
 			buf = appendNull(buf)
@@ -177,7 +184,11 @@ func (e encodeBytes) Encode(value any, buf []byte) ([]byte, error) {
 	if list == nil {
 		return nil, nil
 	}
-	buf = arrayHeader(buf, true, e.element, len(list))
+	bytes := 0
+	for _, b := range list {
+		bytes += len(b)
+	}
+	buf = arrayHeader(buf, true, e.element, len(list), bytes)
 	for _, b := range list {
 		if b == nil {
 			buf = appendNull(buf)
@@ -200,7 +211,7 @@ func (encodeOptionalTimes) Encode(value any, buf []byte) ([]byte, error) {
 	if list == nil {
 		return nil, nil
 	}
-	buf = arrayHeader(buf, true, pgtype.TimestamptzOID, len(list))
+	buf = arrayHeader(buf, true, pgtype.TimestamptzOID, len(list), 8*len(list))
 	for _, at := range list {
 		if at == nil {
 			buf = appendNull(buf)
@@ -222,7 +233,7 @@ func (encodeInt64s) Encode(value any, buf []byte) ([]byte, error) {
 	if list == nil {
 		return nil, nil
 	}
-	buf = arrayHeader(buf, false, pgtype.Int8OID, len(list))
+	buf = arrayHeader(buf, false, pgtype.Int8OID, len(list), 8*len(list))
 	for _, v := range list {
 		buf = append(buf, 0, 0, 0, 8)
 		buf = binary.BigEndian.AppendUint64(buf, uint64(v))

@@ -52,7 +52,8 @@ func (c *columns) add(i int, s *Spec, task *Task, taken bool) {
 		{&c.idempotencyKeys, s.IdempotencyKey}, {&c.traceParents, s.TraceParent},
 	} {
 		if text.value != "" {
-			put(text.column, c.n, i, &text.value)
+			value := text.value // on the heap only where there is one
+			put(text.column, c.n, i, &value)
 		}
 	}
 	for _, number := range []struct {
@@ -63,7 +64,8 @@ func (c *columns) add(i int, s *Spec, task *Task, taken bool) {
 		{&c.units, int64(task.Units), 1}, {&c.priorities, int64(s.Priority), 0}, {&c.timeouts, int64(s.Timeout.Seconds()), 0},
 	} {
 		if number.value != number.usual {
-			put(number.column, c.n, i, &number.value)
+			value := number.value
+			put(number.column, c.n, i, &value)
 		}
 	}
 	if !s.At.IsZero() {

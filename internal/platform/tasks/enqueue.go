@@ -101,22 +101,36 @@ func (t *Tasks) Enqueue(ctx context.Context, specs []Spec) ([]Enqueued, error) {
 // enqueueTogetherMax is from which size on a list is committed by itself.
 const enqueueTogetherMax = 32
 
-// enqueueList commits one caller's list. A single statement is a transaction of its own: there is nothing to begin or to commit.
+// enqueueList commits one caller's list.
 func (t *Tasks) enqueueList(ctx context.Context, specs []Spec) ([]Enqueued, error) {
+	if slices.ContainsFunc(specs, func(s Spec) bool { return s.Name != "" || s.UniqueKey != "" }) {
+		return t.enqueueKeyed(ctx, specs)
+	}
+	if len(specs) == 0 {
+		return nil, nil
+	}
+	list, args := t.prepare(specs)
+	// A single statement is a transaction of its own: there is nothing to begin or to commit.
+	err := t.once(ctx, t.db.Alone, list[0].OrgID, list[0].ID, func(ctx context.Context, tx postgres.Tx) error {
+		_, err := tx.Exec(ctx, enqueueSQL, args...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.Dispatch(list)
+	out := make([]Enqueued, len(list))
+	for i := range list {
+		out[i].Task = list[i]
+	}
+	return out, nil
+}
+
+// enqueueKeyed is enqueueList where some take keys.
+func (t *Tasks) enqueueKeyed(ctx context.Context, specs []Spec) ([]Enqueued, error) {
 	specs = t.withIDs(specs)
 	var out []Enqueued
-	runs := 0
-	transact := t.db.Alone // one statement
-	if slices.ContainsFunc(specs, func(s Spec) bool { return keyOfSpec(&s) != "" }) {
-		transact = t.db.InTx // and those that take keys
-	}
-	err := transact(ctx, func(ctx context.Context, tx postgres.Tx) error {
-		if runs++; runs > 1 {
-			var done bool
-			if err := tx.QueryRow(ctx, isQueuedSQL, specs[0].OrgID, specs[0].ID).Scan(&done); err != nil || done {
-				return err // the commit's answer was lost, and it had been made
-			}
-		}
+	err := t.once(ctx, t.db.InTx, specs[0].OrgID, specs[0].ID, func(ctx context.Context, tx postgres.Tx) error {
 		var err error
 		out, err = t.EnqueueTx(ctx, tx, specs)
 		return err
@@ -126,6 +140,22 @@ func (t *Tasks) enqueueList(ctx context.Context, specs []Spec) ([]Enqueued, erro
 	}
 	t.DispatchEnqueued(out)
 	return out, nil
+}
+
+// once has a transaction made that queues the given task among others, and not made again when only its commit's answer was lost.
+func (t *Tasks) once(ctx context.Context, transact func(context.Context, func(context.Context, postgres.Tx) error) error, org, first ids.ID,
+	body func(context.Context, postgres.Tx) error,
+) error {
+	runs := 0
+	return transact(ctx, func(ctx context.Context, tx postgres.Tx) error {
+		if runs++; runs > 1 {
+			var done bool
+			if err := tx.QueryRow(ctx, isQueuedSQL, org, first).Scan(&done); err != nil || done {
+				return err
+			}
+		}
+		return body(ctx, tx)
+	})
 }
 
 const isQueuedSQL = `select exists (select from task where org_id = $1 and id = $2)`
@@ -178,25 +208,30 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 	var c columns
 	c.grow(len(specs))
 	lines := map[line]ids.ID{}
+	var last line // mostly they are all of one
+	var lastID ids.ID
 	room := t.roomAtOnce()
 	for i := range specs {
-		task := taskOf(&specs[i])
+		task := &list[i]
+		*task = taskOf(&specs[i])
 		if task.ID.IsZero() {
 			task.ID = t.source.New()
 		}
-		id, known := lines[task.lineOf()]
-		if !known {
-			id = task.lineOf().id()
-			lines[task.lineOf()] = id
+		if l := task.lineOf(); i == 0 || l != last {
+			id, known := lines[l]
+			if !known {
+				id = l.id()
+				lines[l] = id
+			}
+			last, lastID = l, id
 		}
-		task.line, task.since = id, since
-		taken := token != nil && room > 0 && t.atOnce(&specs[i], &task)
+		task.line, task.since = lastID, since
+		taken := token != nil && room > 0 && t.atOnce(&specs[i], task)
 		if taken {
 			room--
 			task.Lease, task.Attempt, task.StartedAt, task.since = *token, 1, startedAt, since
 		}
-		c.add(i, &specs[i], &task, taken)
-		list[i] = task
+		c.add(i, &specs[i], task, taken)
 	}
 	return list, c.arguments(token, t.cfg.Node, t.cfg.Lease.Microseconds())
 }
