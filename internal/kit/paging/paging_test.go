@@ -10,6 +10,7 @@ import (
 func FuzzDecode(f *testing.F) {
 	f.Add("")
 	f.Add(paging.Cursor{Number: 7, ID: ids.ID{1}}.Encode('p'))
+	f.Add(paging.Cursor{Name: "emails"}.Encode('p'))
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := paging.Decode('p', s)
 		if err == nil && c.Encode('p') != s && !c.IsZero() {
@@ -20,7 +21,7 @@ func FuzzDecode(f *testing.F) {
 
 func TestACursorBelongsToItsList(t *testing.T) {
 	t.Parallel()
-	c := paging.Cursor{Number: 42, ID: ids.ID{9}}
+	c := paging.Cursor{Number: 42, ID: ids.ID{9}, Name: "emails"}
 	if back, err := paging.Decode('p', c.Encode('p')); err != nil || back != c {
 		t.Fatalf("%+v, %v", back, err)
 	}

@@ -26,6 +26,14 @@ func Proof() proof.Part {
 				Name: "tasks.leases.whole", SQL: tornLeasesSQL,
 				Sentence: "Every lease has a token, a holder and a beginning before its end, and every count is possible.",
 			},
+			{
+				Name: "tasks.failures.kept", SQL: lostFailuresSQL,
+				Sentence: "Every task that has failed for good has left a dead letter, and no task that may yet succeed has one.",
+			},
+			{
+				Name: "tasks.keys.held", SQL: orphanKeysSQL,
+				Sentence: "Every name and unique key that is taken for good belongs to a task that has not ended.",
+			},
 		},
 	}
 }
@@ -95,3 +103,24 @@ const tornLeasesSQL = `
 	where (l.lease_token is null) <> (l.leased_by is null) or (l.lease_token is null) <> (l.leased_at is null)
 		or l.leased_at >= l.due_at or (l.lease_token is not null and l.attempt < 1) or l.excused < 0 or l.excused > l.attempt
 	order by l.org_id, l.task_id limit 10`
+
+const lostFailuresSQL = `
+	select f.org_id, 'tsk:' || f.task_id, f.what, count(*) over ()
+	from (
+		select a.org_id, a.task_id, format('attempt %s ended it as %s, and there is no dead letter', a.number, a.outcome) as what
+		from task_attempt a
+		where a.next_due_at is null and a.outcome not in ('succeeded', 'cancelled', 'snoozed')
+			and not exists (select from task_dead_letter d where d.org_id = a.org_id and d.task_id = a.task_id)
+		union all
+		select d.org_id, d.task_id, 'there is a dead letter, and it has not ended'
+		from task_dead_letter d
+		where exists (select from task_live l where l.org_id = d.org_id and l.task_id = d.task_id)
+	) f
+	order by f.org_id, f.task_id limit 10`
+
+const orphanKeysSQL = `
+	select k.org_id, 'tsk:' || k.task_id, format('it holds %s for good, and has ended', k.key), count(*) over ()
+	from task_key k
+	where k.expires_at is null
+		and not exists (select from task_live l where l.org_id = k.org_id and l.task_id = k.task_id and l.key = k.key)
+	order by k.org_id, k.key limit 10`

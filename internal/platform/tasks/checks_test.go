@@ -34,13 +34,18 @@ func worked(t *testing.T) *bench {
 		return Succeeded()
 	})
 	stop := b.run(node)
+	named := b.spec(time.Hour)
+	named.Name = "nightly"
+	do(b, func(ctx context.Context, tx postgres.Tx) ([]Enqueued, error) {
+		return node.EnqueueTx(ctx, tx, []Spec{named})
+	})
 	specs := []Spec{b.spec(0), b.spec(time.Hour), b.spec(0), b.spec(0), b.spec(0), b.spec(0), b.spec(0)}
 	for i, args := range []string{`"succeeded"`, `"later"`, `"failed"`, `"retried"`, `"second"`, `"succeeded"`, `"failed"`} {
 		specs[i].Args = []byte(args)
 	}
 	b.queue(node, specs...)
 	b.until("all have been tried", func() bool {
-		return b.count(`select count(*) from task_live`) == 2 && b.count(`select count(*) from task_attempt`) == 7
+		return b.count(`select count(*) from task_live`) == 3 && b.count(`select count(*) from task_attempt`) == 7
 	})
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -86,7 +91,7 @@ func TestDamagedTasksAreReported(t *testing.T) {
 		},
 		{
 			"a task that has ended and waits",
-			`insert into task_live (org_id, task_id, line, state, due_at, attempt) select org_id, task_id, task_id, 'retryable', now(), 1 from task_attempt where outcome = 'failed' and next_due_at is null limit 1`,
+			`insert into task_live (org_id, task_id, line, state, due_at, attempt) select org_id, task_id, task_id, 'retryable', now(), 1 from task_attempt where outcome = 'succeeded' and number = 1 limit 1`,
 			[]string{"tasks.end.recorded"},
 		},
 		{
@@ -108,6 +113,21 @@ func TestDamagedTasksAreReported(t *testing.T) {
 			"a lease that ended before it began",
 			`update task_live set leased_at = due_at + interval '1 minute' where lease_token is not null`,
 			[]string{"tasks.leases.whole"},
+		},
+		{
+			"a failure that left nothing",
+			`delete from task_dead_letter where task_id = (select task_id from task_dead_letter limit 1)`,
+			[]string{"tasks.failures.kept"},
+		},
+		{
+			"a dead letter of a task that goes on",
+			`update task_dead_letter set task_id = (select task_id from task_live where state = 'retryable') where task_id = (select task_id from task_dead_letter limit 1)`,
+			[]string{"tasks.failures.kept"},
+		},
+		{
+			"a name that belongs to a task which has ended",
+			`update task_key set task_id = (select task_id from task_attempt where outcome = 'succeeded' limit 1)`,
+			[]string{"tasks.keys.held"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,5 +1,6 @@
 // Package tasks is durable work: queued in the transaction that wants it, run at least once by some node, its outcome
-// recorded once. It owns the tables task, task_live, task_attempt, task_queue, task_key and task_dead_letter.
+// recorded once. It owns the tables task, task_live, task_attempt, task_queue, task_key,
+// task_dead_letter, task_replay and task_replay_item.
 //
 // A node works on a task only while it holds the task's lease: a token that it must show to finish the task or to prolong
 // the lease. A node that dies stops prolonging; when the lease has run out another node takes the task over, with
@@ -148,6 +149,7 @@ func New(d Deps, cfg Config) *Tasks {
 		hurry: make(chan struct{}, 1), giving: make(chan struct{}, 1),
 	}
 	t.kinds[KindHTTP] = handling{policy: Policy{Timeout: httpTimeoutMax}.withDefaults(), retry: DefaultRetry(), handle: t.sendHTTP, sends: true}
+	t.Handle(kindReplay, Policy{Timeout: replayTimeout}, t.carryOutReplay)
 	t.metrics = newMetrics(d.Registry, t)
 	t.finish = lane.New(lane.Config{
 		Name: "task_finish", BatchMax: 1000, QueueMax: 2*t.cfg.Workers + 16384, Workers: 2, Timeout: t.cfg.Lease,

@@ -1,0 +1,141 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/paging"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+)
+
+// Filter narrows a list of tasks; an empty field does not. CreatedFrom is inclusive, CreatedTo exclusive, both by the time in the
+// task's id.
+type Filter struct {
+	State       string
+	Queue       string
+	Destination string
+	Kind        string
+	SubjectType string
+	SubjectID   string
+	Tag         string
+	CreatedFrom time.Time
+	CreatedTo   time.Time
+}
+
+// listWindow is how many tasks one page looks through.
+const listWindow = 2000
+
+// A list looks through a window of the newest tasks below the cursor, by the index that fits best: of those that have not ended, of
+// one subject's, of one destination's, or of all. The first statement of each pair finds where the window ends, in the index
+// alone. The pairs (subject_id, id) are compared as such because `subject_id = $5` would tell the planner that any index on the
+// id gives the order as well, and it might walk that one.
+const (
+	edgeSQL = `select k.id from task k where k.org_id = $1 and k.id < $2 order by k.id desc offset $3 - 1 limit 1`
+
+	listSQL = `select ` + shownColumns + shownTables + `
+	where k.org_id = $1 and k.id < $2 and k.id >= $3` + listFilter + `
+	order by k.id desc
+	limit $4`
+
+	liveEdgeSQL = `select l.task_id from task_live l where l.org_id = $1 and l.task_id < $2 order by l.task_id desc offset $3 - 1 limit 1`
+
+	listLiveSQL = `select ` + shownColumns + ` from task_live l
+	join task k on k.org_id = l.org_id and k.id = l.task_id` + lastAttempt + `
+	where l.org_id = $1 and l.task_id < $2 and l.task_id >= $3` + listFilter + `
+	order by l.task_id desc
+	limit $4`
+
+	subjectEdgeSQL = `
+	select k.id from task k
+	where k.org_id = $1 and k.subject_id >= $4 and (k.subject_id, k.id) < ($4, $2)
+	order by k.subject_id desc, k.id desc
+	offset $3 - 1 limit 1`
+
+	listSubjectSQL = `select ` + shownColumns + shownTables + `
+	where k.org_id = $1 and (k.subject_id, k.id) < ($10, $2) and (k.subject_id, k.id) >= ($10, $3)` + listFilter + `
+	order by k.subject_id desc, k.id desc
+	limit $4`
+
+	destinationEdgeSQL = `
+	select k.id from task k
+	where k.org_id = $1 and k.destination >= $4 and (k.destination, k.id) < ($4, $2)
+	order by k.destination desc, k.id desc
+	offset $3 - 1 limit 1`
+
+	listDestinationSQL = `select ` + shownColumns + shownTables + `
+	where k.org_id = $1 and (k.destination, k.id) < ($7, $2) and (k.destination, k.id) >= ($7, $3)` + listFilter + `
+	order by k.destination desc, k.id desc
+	limit $4`
+
+	listFilter = `
+		and ($5::text = '' or ` + shownState + ` = $5)
+		and ($6::text = '' or k.queue = $6)
+		and ($7::text = '' or k.destination = $7)
+		and ($8::text = '' or k.kind = $8)
+		and ($9::text = '' or k.subject_type = $9)
+		and ($10::text = '' or k.subject_id = $10)
+		and ($11::text = '' or $11 = any(k.tags))`
+)
+
+// alive are the states of tasks that have not ended.
+func alive(state string) bool {
+	return slices.Contains([]string{StateScheduled, StateAvailable, StateBlocked, StateRunning, StateRetryable}, state)
+}
+
+// List lists tasks, newest first. A page looks through a few thousand tasks and no more, so it may be short, or even empty, and
+// still have a next one.
+func (t *Tasks) List(ctx context.Context, tx postgres.Tx, org ids.ID, f Filter, after paging.Cursor, limit int) ([]Shown, paging.Cursor, error) {
+	before, from := after.ID, ids.ID{}
+	if before.IsZero() {
+		before = ids.Before(farFuture())
+	}
+	if !f.CreatedTo.IsZero() {
+		if to := ids.Before(f.CreatedTo); ids.Compare(to, before) < 0 {
+			before = to
+		}
+	}
+	if !f.CreatedFrom.IsZero() {
+		from = ids.Before(f.CreatedFrom)
+	}
+	edge, list := edgeSQL, listSQL
+	args := []any{org, before, listWindow}
+	switch {
+	case f.SubjectID != "":
+		edge, list, args = subjectEdgeSQL, listSubjectSQL, append(args, f.SubjectID)
+	case alive(f.State):
+		edge, list = liveEdgeSQL, listLiveSQL
+	case f.Destination != "":
+		edge, list, args = destinationEdgeSQL, listDestinationSQL, append(args, f.Destination)
+	}
+	var end, last ids.ID
+	err := tx.QueryRow(ctx, edge, args...).Scan(&end)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows): // the window has all that there is
+	case err != nil:
+		return nil, paging.Cursor{}, fmt.Errorf("list tasks: %w", err)
+	case ids.Compare(end, from) > 0:
+		from, last = end, end
+	}
+	rows, err := tx.Query(ctx, list, org, before, from, limit+1, f.State, f.Queue, f.Destination, f.Kind, f.SubjectType, f.SubjectID, f.Tag)
+	if err != nil {
+		return nil, paging.Cursor{}, fmt.Errorf("list tasks: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, scanShown)
+	if err != nil {
+		return nil, paging.Cursor{}, fmt.Errorf("list tasks: %w", err)
+	}
+	if len(found) > limit {
+		found = found[:limit]
+		last = found[limit-1].ID
+	}
+	return found, paging.Cursor{ID: last}, nil
+}
+
+// farFuture is after every time that is stored.
+func farFuture() time.Time { return time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC) }

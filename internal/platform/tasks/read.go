@@ -1,0 +1,67 @@
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/paging"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+)
+
+const shownSQL = `select ` + shownColumns + shownTables + ` where k.org_id = $1 and k.id = $2`
+
+// Get reads a task. Like every read here that takes a tx, it takes the pool as well.
+func (t *Tasks) Get(ctx context.Context, tx postgres.Tx, org, id ids.ID) (Shown, error) {
+	rows, err := tx.Query(ctx, shownSQL, org, id)
+	if err != nil {
+		return Shown{}, fmt.Errorf("read a task: %w", err)
+	}
+	s, err := pgx.CollectExactlyOneRow(rows, scanShown)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Shown{}, ErrNotFound
+	case err != nil:
+		return Shown{}, fmt.Errorf("read a task: %w", err)
+	}
+	return s, nil
+}
+
+const attemptsSQL = `
+	select h.number, h.node, h.started_at, h.finished_at, h.outcome, coalesce(h.error_code, ''), h.detail, coalesce(h.status, 0), h.exchange, h.next_due_at
+	from task_attempt h
+	where h.org_id = $1 and h.task_id = $2 and h.number < $3
+	order by h.number desc
+	limit $4`
+
+// Attempts lists the attempts of a task that have ended, the latest first.
+func (t *Tasks) Attempts(ctx context.Context, tx postgres.Tx, org, id ids.ID, after paging.Cursor, limit int) ([]Attempt, paging.Cursor, error) {
+	before := after.Number
+	if before == 0 {
+		before = 1 << 31
+	}
+	rows, err := tx.Query(ctx, attemptsSQL, org, id, min(before, 1<<31-1), limit+1)
+	if err != nil {
+		return nil, paging.Cursor{}, fmt.Errorf("list attempts: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Attempt, error) {
+		var a Attempt
+		var next *time.Time
+		err := row.Scan(&a.Number, &a.Node, &a.StartedAt, &a.FinishedAt, &a.Outcome, &a.ErrorCode, &a.Detail, &a.Status, &a.Exchange, &next)
+		a.StartedAt, a.FinishedAt, a.NextDueAt = a.StartedAt.UTC(), a.FinishedAt.UTC(), momentOf(next)
+		return a, err
+	})
+	if err != nil {
+		return nil, paging.Cursor{}, fmt.Errorf("list attempts: %w", err)
+	}
+	var nextPage paging.Cursor
+	if len(list) > limit {
+		list = list[:limit]
+		nextPage.Number = int64(list[limit-1].Number)
+	}
+	return list, nextPage, nil
+}
