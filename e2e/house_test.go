@@ -33,8 +33,14 @@ type house struct {
 func newHouse(t *testing.T, provider sandbox.ServerConfig) *house {
 	t.Helper()
 	t.Parallel()
+	return newHouseOn(t, postgrestest.DB(t).URL, provider)
+}
+
+// newHouseOn is newHouse on a database that the test has made.
+func newHouseOn(t *testing.T, databaseURL string, provider sandbox.ServerConfig) *house {
+	t.Helper()
 	h := &house{T: t, cfg: app.DefaultConfig()}
-	h.cfg.DatabaseURL = postgrestest.DB(t).URL
+	h.cfg.DatabaseURL = databaseURL
 	h.cfg.Listen, h.cfg.AdminListen = "127.0.0.1:0", "127.0.0.1:0"
 	h.cfg.DatabaseConnectionsMax, h.cfg.ShutdownTimeoutSeconds, h.cfg.ProviderTimeoutSeconds = 10, 5, 2
 	h.cfg.LogOutput = t.Output()
@@ -252,7 +258,13 @@ func (n *node) eventsAbout(subject string) []string {
 // eventually asks until it is so.
 func (h *house) eventually(what string, so func() bool) {
 	h.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	h.within(20*time.Second, what, so)
+}
+
+// within is eventually with a patience of its own.
+func (h *house) within(patience time.Duration, what string, so func() bool) {
+	h.Helper()
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
