@@ -47,9 +47,16 @@ func (c *columns) add(i int, s *Spec, task *Task, taken bool) {
 		column *[]*string
 		value  string
 	}{
-		{&c.subjectTypes, s.SubjectType}, {&c.subjectIDs, s.SubjectID}, {&c.destinations, s.Destination}, {&c.limitKeys, s.LimitKey},
-		{&c.orderingKeys, s.OrderingKey}, {&c.fairnessKeys, s.FairnessKey}, {&c.names, s.Name}, {&c.keys, keyOfSpec(s)},
-		{&c.idempotencyKeys, s.IdempotencyKey}, {&c.traceParents, s.TraceParent},
+		{&c.subjectTypes, s.SubjectType},
+		{&c.subjectIDs, s.SubjectID},
+		{&c.destinations, s.Destination},
+		{&c.limitKeys, s.LimitKey},
+		{&c.orderingKeys, s.OrderingKey},
+		{&c.fairnessKeys, s.FairnessKey},
+		{&c.names, s.Name},
+		{&c.keys, keyOfSpec(s)},
+		{&c.idempotencyKeys, s.IdempotencyKey},
+		{&c.traceParents, s.TraceParent},
 	} {
 		if text.value != "" {
 			value := text.value // on the heap only where there is one
