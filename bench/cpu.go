@@ -13,30 +13,38 @@ import (
 
 // cpuTimes is the processor time that each of those who share the machine has used.
 type cpuTimes struct {
-	server   time.Duration // kontor serve, or the peer
+	server   time.Duration // kontor serve, all nodes of it, or the peer
 	postgres time.Duration // the postmaster and all its children
 	client   time.Duration // this process
-	provider time.Duration // the sandbox
+	provider time.Duration // the sandbox, or the mock API
 	others   time.Duration // everybody else, the kernel and what the hypervisor took included
 	machine  time.Duration // what there was: elapsed time times processors
 }
 
 // cpuWatch reads processor times from a moment on. Where there is no /proc it reads zeros, but for the client's.
 type cpuWatch struct {
-	postmaster, server, provider int
-	before                       cpuTimes
+	postmaster, provider int
+	servers              []int
+	before               cpuTimes
 }
 
 // watch begins now; a pid of 0 is nobody.
-func (b *bench) watch(server, provider int) cpuWatch {
-	w := cpuWatch{postmaster: postmasterPID(filepath.Join(b.dir, "postgres", "data")), server: server, provider: provider}
+func (b *bench) watch(server, provider int) cpuWatch { return b.watchAll(provider, server) }
+
+// watchAll is watch for several servers, which are counted together.
+func (b *bench) watchAll(provider int, servers ...int) cpuWatch {
+	w := cpuWatch{postmaster: postmasterPID(filepath.Join(b.dir, "postgres", "data")), servers: servers, provider: provider}
 	w.before = w.now()
 	return w
 }
 
 func (w cpuWatch) now() cpuTimes {
+	var server time.Duration
+	for _, pid := range w.servers {
+		server += processCPU(pid)
+	}
 	return cpuTimes{
-		server: processCPU(w.server), postgres: treeCPU(w.postmaster), client: selfCPU(), provider: processCPU(w.provider),
+		server: server, postgres: treeCPU(w.postmaster), client: selfCPU(), provider: processCPU(w.provider),
 		others: busyCPU(), machine: machineCPU(),
 	}
 }

@@ -29,6 +29,7 @@ type options struct {
 	seconds      float64
 	rounds       int
 	tasks        int
+	scale        float64
 	json         bool
 	dir          string
 	profileServe string
@@ -44,6 +45,7 @@ const (
 	partHTTP     = "http"
 	partPayments = "payments"
 	partTasks    = "tasks"
+	partLimits   = "limits"
 )
 
 // defaultSeconds is the length of a round when nobody says.
@@ -77,12 +79,13 @@ func exit(err error) {
 func readOptions(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	all := strings.Join([]string{partRaw, partLedger, partHTTP, partPayments, partTasks}, ",")
+	all := strings.Join([]string{partRaw, partLedger, partHTTP, partPayments, partTasks, partLimits}, ",")
 	flags.StringVar(&o.only, "only", all, "parts to run, separated by commas")
 	flags.StringVar(&o.match, "match", "", "of these parts, only the comparisons whose name holds this text, such as 'burning down'")
 	flags.Float64Var(&o.seconds, "seconds", defaultSeconds, "length of one round of one figure")
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of each figure; the median counts")
 	flags.IntVar(&o.tasks, "tasks", tasksBacklog, "tasks to burn down in one round")
+	flags.Float64Var(&o.scale, "scale", 1, "of the part limits: how many of its tasks there are, 1 for all")
 	flags.BoolVar(&o.json, "json", false, "print JSON, for programs")
 	flags.StringVar(&o.dir, "dir", filepath.Join("..", "tmp"), "where the database's directory is made; on a disk, and removed afterwards")
 	flags.StringVar(&o.kontor, "kontor", "", "binary of kontor to measure; without it, it is built from this tree")
@@ -97,8 +100,8 @@ func readOptions(args []string) (options, error) {
 			return o, fmt.Errorf("-only: there is no part %q; want some of %s", part, all)
 		}
 	}
-	if o.seconds <= 0 || o.rounds <= 0 || o.tasks <= 0 || flags.NArg() > 0 {
-		return o, errors.New("want -seconds, -rounds and -tasks above 0, and no further arguments")
+	if o.seconds <= 0 || o.rounds <= 0 || o.tasks <= 0 || o.scale <= 0 || flags.NArg() > 0 {
+		return o, errors.New("want -seconds, -rounds, -tasks and -scale above 0, and no further arguments")
 	}
 	return o, nil
 }
@@ -126,6 +129,7 @@ func run(ctx context.Context, o options) (err error) {
 		{o.has(partHTTP), b.measureHTTP},
 		{o.has(partPayments), b.measurePayments},
 		{o.has(partTasks), b.measureTasks},
+		{o.has(partLimits), b.measureLimits},
 	} {
 		if err == nil && part.wanted {
 			err = part.run(ctx)
