@@ -37,6 +37,7 @@ type App struct {
 	db       *postgres.DB
 	access   *access.Access
 	payments *payments.Payments
+	tasks    *tasks.Tasks
 	api      *listener // nil without the role api
 	admin    *listener
 	life     lifecycle
@@ -85,9 +86,10 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 		DB: a.db, IDs: source, Clock: a.now, Events: log, Registry: registry, Log: a.log, Tracers: a.tel.Tracers,
 		Secrets: destinations.SecretSources{Lookup: os.LookupEnv}, UserAgent: "Kontor/" + readBuild().Version,
 	})
-	queue := tasks.New(tasks.Deps{
+	a.tasks = tasks.New(tasks.Deps{
 		DB: a.db, Limits: slots, Destinations: others, Clock: a.now, IDs: source, Registry: registry, Lanes: lanes, Logger: a.log,
 	}, a.tasksConfig())
+	queue := a.tasks
 	timetable := schedules.New(a.db, schedules.Config{}, queue, log, source, registry, a.log)
 
 	// commerce

@@ -70,6 +70,7 @@ func (c Config) Check() error {
 		"must begin with whsec_")
 	k.between("task-workers", c.TaskWorkers, 1, 10_000)
 	k.between("task-lease-seconds", c.TaskLeaseSeconds, 3, 3600)
+	k.between("task-history-days", c.TaskHistoryDays, 1, 3660)
 	k.refuse(c.LogFormat == telemetry.FormatJSON || c.LogFormat == telemetry.FormatText, "log-format",
 		"want json or text, not "+strconv.Quote(c.LogFormat))
 	k.webAddress("otlp-endpoint", c.OTLPEndpoint)

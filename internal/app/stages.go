@@ -108,7 +108,7 @@ const (
 )
 
 // keepPartitions makes the partitions of the coming months and drops the months of idempotency records that nobody may
-// repeat any more, and of ticks long gone. Every node with workers does it; the others then find nothing to do.
+// repeat any more, of ticks long gone, and of old tasks. Every node with workers does it; the others then find nothing to do.
 func (a *App) keepPartitions(ctx context.Context) error {
 	if err := postgres.EnsurePartitions(ctx, a.db.Pool()); err != nil {
 		return err
@@ -122,5 +122,9 @@ func (a *App) keepPartitions(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	dropped, err := a.tasks.Retire(ctx, a.now().AddDate(0, 0, -a.cfg.TaskHistoryDays))
+	if len(dropped) > 0 {
+		a.log.InfoContext(ctx, "dropped what was kept long enough", "tables", dropped)
+	}
+	return err
 }
