@@ -28,7 +28,7 @@ func (o *otherSide) seen() []http.Header {
 }
 
 // other starts an API and makes a destination of it; answer is called with the number of the request, from 1.
-func (b *bench) other(node *Tasks, answer func(n int, w http.ResponseWriter, r *http.Request)) *otherSide {
+func (b *bench) other(node *Tasks, s destinations.Settings, answer func(n int, w http.ResponseWriter, r *http.Request)) *otherSide {
 	b.Helper()
 	o := &otherSide{}
 	o.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +39,7 @@ func (b *bench) other(node *Tasks, answer func(n int, w http.ResponseWriter, r *
 		answer(n, w, r)
 	}))
 	b.Cleanup(o.Close)
-	s := destinations.Settings{BaseURL: o.URL, AllowPrivateNetworks: true}
+	s.BaseURL, s.AllowPrivateNetworks = o.URL, true
 	b.inTx(func(ctx context.Context, tx postgres.Tx) error {
 		_, err := node.destinations.Create(ctx, tx, destinations.Create{OrgID: b.org, Name: "api", Settings: s})
 		return err
@@ -63,7 +63,7 @@ func post(url string) HTTPArgs {
 func TestATaskSendsItsRequest(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{})
-	o := b.other(node, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
+	o := b.other(node, destinations.Settings{}, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
 	b.run(node)
 	task := b.queue(node, b.request(post("/x")))[0]
 	b.untilFinished(task)
@@ -82,7 +82,7 @@ func TestATaskSendsItsRequest(t *testing.T) {
 func TestARefusedRequestLeavesADeadLetter(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{})
-	b.other(node, func(_ int, w http.ResponseWriter, _ *http.Request) {
+	b.other(node, destinations.Settings{}, func(_ int, w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "no such thing", http.StatusNotFound)
 	})
 	b.run(node)
@@ -100,7 +100,7 @@ func TestAPauseThatIsAskedForIsKeptByAllTasks(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{})
 	var began, again time.Time
-	o := b.other(node, func(n int, w http.ResponseWriter, _ *http.Request) {
+	o := b.other(node, destinations.Settings{}, func(n int, w http.ResponseWriter, _ *http.Request) {
 		switch n {
 		case 1:
 			began = time.Now()
@@ -129,7 +129,7 @@ func TestALostAnswerIsAskedForBeforeAnythingIsSentAgain(t *testing.T) {
 	node := b.node("a", Config{})
 	var mu sync.Mutex
 	done := 0
-	b.other(node, func(_ int, w http.ResponseWriter, r *http.Request) {
+	b.other(node, destinations.Settings{}, func(_ int, w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		if r.Method == http.MethodGet {
@@ -158,7 +158,7 @@ func TestWhatWasNotCarriedOutIsSentAgain(t *testing.T) {
 	node := b.node("a", Config{})
 	var mu sync.Mutex
 	posts, done := 0, 0
-	b.other(node, func(_ int, w http.ResponseWriter, r *http.Request) {
+	b.other(node, destinations.Settings{}, func(_ int, w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		if r.Method == http.MethodGet {
@@ -185,7 +185,7 @@ func TestWhatWasNotCarriedOutIsSentAgain(t *testing.T) {
 func TestRefusedCredentialsBurnNothing(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{})
-	o := b.other(node, func(n int, w http.ResponseWriter, _ *http.Request) {
+	o := b.other(node, destinations.Settings{}, func(n int, w http.ResponseWriter, _ *http.Request) {
 		if n == 1 {
 			w.WriteHeader(http.StatusUnauthorized)
 		}

@@ -17,11 +17,13 @@ const retireLettersSQL = `
 	delete from task_dead_letter
 	where (org_id, task_id) in (
 		select d.org_id, d.task_id from task_dead_letter d
-		where d.resolution <> 'open' and d.resolved_at < $1 order by d.resolved_at limit 5000 for update skip locked
+		where d.resolution <> 'open' and d.resolved_at < $1
+			and not exists (select from task t where t.org_id = d.org_id and t.id = d.task_id)
+		order by d.resolved_at limit 5000 for update skip locked
 	)`
 
-// Retire drops the months of tasks and attempts that ended before the given time, and the dead letters that were resolved before
-// it. It returns what it has dropped. Open dead letters stay: they have in them what a replay needs.
+// Retire drops the months of tasks and attempts that ended before the given time, and the dead letters of theirs that were resolved
+// before it. It returns what it has dropped. Open dead letters stay: they have in them what a replay needs.
 func (t *Tasks) Retire(ctx context.Context, before time.Time) ([]string, error) {
 	var oldest *ids.ID
 	if err := t.db.Pool().QueryRow(ctx, oldestLiveSQL).Scan(&oldest); err != nil {
