@@ -16,8 +16,8 @@ const heldSQL = `select count(*) from task_live where leased_by = $1`
 
 // A node is killed while it works: another takes its tasks over in time, and only those that were under way are in doubt.
 func TestAKilledNodesTasksAreDoneByAnother(t *testing.T) {
-	w := newWitness(t, 200*time.Millisecond)
-	w.reachedAt(w.mock.URL())
+	w := newWitness(t, careless(200*time.Millisecond))
+	w.reachedAt(w.mock.URL(), 10)
 	const calls = 500
 	a := w.serve("a")
 	w.serve("b")
@@ -51,8 +51,8 @@ func TestAKilledNodesTasksAreDoneByAnother(t *testing.T) {
 
 // A node is stopped for longer than its leases and then goes on: what it has to say comes too late, and is not taken.
 func TestANodeThatWasStoppedComesTooLate(t *testing.T) {
-	w := newWitness(t, 400*time.Millisecond)
-	w.reachedAt(w.mock.URL())
+	w := newWitness(t, careless(400*time.Millisecond))
+	w.reachedAt(w.mock.URL(), 10)
 	const calls, more = 300, 50
 	a := w.serve("a")
 	b := w.serve("b")
@@ -78,8 +78,8 @@ func TestANodeThatWasStoppedComesTooLate(t *testing.T) {
 
 // A node is asked to stop while it works: it ends what it has begun, and hands the rest over without an attempt.
 func TestANodeThatStopsHandsItsTasksOver(t *testing.T) {
-	w := newWitness(t, 300*time.Millisecond)
-	w.reachedAt(w.mock.URL())
+	w := newWitness(t, careless(300*time.Millisecond))
+	w.reachedAt(w.mock.URL(), 10)
 	const calls = 300
 	a := w.serve("a")
 	w.serve("b")

@@ -68,17 +68,29 @@ func (h *house) destination(p *program, name string, s destinations.Settings) {
 // calls queues n requests to a destination, in one transaction.
 func (h *house) calls(p *program, destination string, n int) {
 	h.Helper()
-	args, err := json.Marshal(tasks.HTTPArgs{Request: tasks.HTTPRequest{
+	specs := make([]tasks.Spec, n)
+	for i := range specs {
+		specs[i] = h.call(p, destination, nil)
+	}
+	h.enqueue(p, specs)
+}
+
+// call is a request to a destination, and what asks whether it was carried out.
+func (h *house) call(p *program, destination string, verify *tasks.HTTPRequest) tasks.Spec {
+	h.Helper()
+	args, err := json.Marshal(tasks.HTTPArgs{Verify: verify, Request: tasks.HTTPRequest{
 		Method: http.MethodPost, URL: "/records", Headers: map[string]string{"Content-Type": "application/json"}, Body: []byte(`{"a":1}`),
 	}})
 	if err != nil {
 		h.Fatal(err)
 	}
-	specs := make([]tasks.Spec, n)
-	for i := range specs {
-		specs[i] = tasks.Spec{OrgID: p.org, Kind: tasks.KindHTTP, Destination: destination, Args: args}
-	}
-	err = p.db.InTx(h.Context(), func(ctx context.Context, tx postgres.Tx) error {
+	return tasks.Spec{OrgID: p.org, Kind: tasks.KindHTTP, Destination: destination, Args: args}
+}
+
+// enqueue queues tasks in one transaction.
+func (h *house) enqueue(p *program, specs []tasks.Spec) {
+	h.Helper()
+	err := p.db.InTx(h.Context(), func(ctx context.Context, tx postgres.Tx) error {
 		_, err := p.tasks.EnqueueTx(ctx, tx, specs)
 		return err
 	})

@@ -21,8 +21,8 @@ func TestTheDatabaseCrashesWhileTasksRun(t *testing.T) {
 	if err := postgres.Migrate(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
-	w := newWitnessOn(t, url, 100*time.Millisecond)
-	w.reachedAt(w.mock.URL())
+	w := newWitnessOn(t, url, careless(100*time.Millisecond))
+	w.reachedAt(w.mock.URL(), 10)
 	const calls = 500
 	w.start("a")
 	w.start("b")
@@ -45,8 +45,8 @@ const cutSQL = `
 func TestSessionsAreCutWhileTasksRun(t *testing.T) {
 	t.Parallel()
 	database := postgrestest.DB(t)
-	w := newWitnessOn(t, database.Direct, 100*time.Millisecond)
-	w.reachedAt(w.mock.URL())
+	w := newWitnessOn(t, database.Direct, careless(100*time.Millisecond))
+	w.reachedAt(w.mock.URL(), 10)
 	w.start("a")
 	w.start("b")
 	const calls, cuts = 500, 20
@@ -81,8 +81,8 @@ func TestSessionsAreScarceWhileTasksRun(t *testing.T) {
 	if err := postgres.Migrate(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
-	w := newWitnessOn(t, url, 50*time.Millisecond)
-	w.reachedAt(w.mock.URL())
+	w := newWitnessOn(t, url, careless(50*time.Millisecond))
+	w.reachedAt(w.mock.URL(), 10)
 	w.cfg.DatabaseConnectionsMax, w.cfg.TaskWorkers = 4, 64
 	const calls = 500
 	w.start("a")

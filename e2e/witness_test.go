@@ -15,8 +15,7 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
-// witness is a house with a third party that keeps a record of its own. It has an effect each time it is asked, whatever the
-// idempotency key: so its record shows every request that was sent twice.
+// witness is a house with a third party that keeps a record of its own.
 type witness struct {
 	*house
 	*program
@@ -26,22 +25,32 @@ type witness struct {
 // api is the destination that all requests go to.
 const api = "api"
 
-func newWitness(t *testing.T, latency time.Duration) *witness {
+// careless is a third party that does what it is asked each time, whatever the idempotency key: so its record shows every
+// request that was sent twice.
+func careless(latency time.Duration) mockapi.Config {
+	c := careful(latency)
+	c.IgnoreIdempotencyKeys = true
+	return c
+}
+
+// careful does everything once for its idempotency key.
+func careful(latency time.Duration) mockapi.Config {
+	return mockapi.Config{Faults: mockapi.Faults{Latency: mockapi.Latency{Low: latency / 2, High: latency}}}
+}
+
+func newWitness(t *testing.T, third mockapi.Config) *witness {
 	t.Helper()
 	t.Parallel()
-	return newWitnessOn(t, postgrestest.DB(t).URL, latency)
+	return newWitnessOn(t, postgrestest.DB(t).URL, third)
 }
 
 // newWitnessOn is newWitness on a database that the test has made.
-func newWitnessOn(t *testing.T, databaseURL string, latency time.Duration) *witness {
+func newWitnessOn(t *testing.T, databaseURL string, third mockapi.Config) *witness {
 	t.Helper()
 	w := &witness{house: newHouseOn(t, databaseURL, sandbox.ServerConfig{})}
 	w.cfg.TaskWorkers, w.cfg.TaskLeaseSeconds = 16, 3
 	var err error
-	w.mock, err = mockapi.Start(t.Context(), mockapi.Config{
-		IgnoreIdempotencyKeys: true, Faults: mockapi.Faults{Latency: mockapi.Latency{Low: latency / 2, High: latency}},
-	})
-	if err != nil {
+	if w.mock, err = mockapi.Start(t.Context(), third); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.mock.Close)
@@ -50,10 +59,10 @@ func newWitnessOn(t *testing.T, databaseURL string, latency time.Duration) *witn
 }
 
 // reachedAt makes the destination. Its breaker is off: these are tests of tasks, and they break much.
-func (w *witness) reachedAt(url string) {
+func (w *witness) reachedAt(url string, timeoutSeconds int64) {
 	w.Helper()
 	w.destination(w.program, api, destinations.Settings{
-		BaseURL: url, TimeoutSeconds: 5, CircuitBreaker: destinations.CircuitBreaker{Disabled: true},
+		BaseURL: url, TimeoutSeconds: timeoutSeconds, CircuitBreaker: destinations.CircuitBreaker{Disabled: true},
 	})
 }
 
@@ -75,30 +84,34 @@ func (w *witness) settled() {
 
 // story is what the database tells of a task.
 type story struct {
-	id       ids.ID
+	key      string // what its requests carry
 	attempts int
 	unclear  int // attempts of which nobody knows what they did, and the history says so
 	end      string
 }
 
 const storiesSQL = `
-	select t.id, count(a.number), count(*) filter (where a.outcome in ('unknown', 'timed_out', 'interrupted', 'lease_lost')),
+	select t.id, coalesce(t.idempotency_key, ''), count(a.number), count(*) filter (where a.outcome in ('unknown', 'timed_out', 'interrupted', 'lease_lost')),
 		coalesce(max(a.outcome) filter (where a.next_due_at is null), '')
 	from task t
 	join task_attempt a on a.org_id = t.org_id and a.task_id = t.id
 	where t.kind = $1
-	group by t.id`
+	group by t.org_id, t.id`
 
-func (w *witness) stories() map[string]story {
+func (w *witness) stories() []story {
 	w.Helper()
 	rows, err := w.db.Pool().Query(w.Context(), storiesSQL, tasks.KindHTTP)
 	if err != nil {
 		w.Fatal(err)
 	}
-	all := map[string]story{}
+	var all []story
 	var s story
-	_, err = pgx.ForEachRow(rows, []any{&s.id, &s.attempts, &s.unclear, &s.end}, func() error {
-		all[ids.Format(tasks.Prefix, s.id)] = s
+	var id ids.ID
+	_, err = pgx.ForEachRow(rows, []any{&id, &s.key, &s.attempts, &s.unclear, &s.end}, func() error {
+		if s.key == "" {
+			s.key = ids.Format(tasks.Prefix, id)
+		}
+		all = append(all, s)
 		return nil
 	})
 	if err != nil {
@@ -115,7 +128,8 @@ func (w *witness) agree(n int) (unclear int) {
 	if len(stories) != n {
 		w.Errorf("the history knows %d tasks, of %d", len(stories), n)
 	}
-	for key, s := range stories {
+	for _, s := range stories {
+		key := s.key
 		truth, came := w.mock.Key(key)
 		effects := len(truth.Effects)
 		switch {
