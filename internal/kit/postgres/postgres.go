@@ -250,3 +250,11 @@ func Constraint(err error) string {
 	}
 	return ""
 }
+
+// Code is the SQLSTATE with which the server refused a statement, or the empty string.
+func Code(err error) string {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code
+	}
+	return ""
+}

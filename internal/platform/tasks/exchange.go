@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/destinations"
 )
 
@@ -67,4 +68,23 @@ func flat(h http.Header) map[string]string {
 		out[name] = strings.Join(values, ", ")
 	}
 	return out
+}
+
+// unkeepable tells whether the database has refused what it was to keep: it has no room for it (class 53: the disk is full), or it
+// cannot be kept at all (22: data that PostgreSQL does not take, 54: too large).
+func unkeepable(err error) bool {
+	code := postgres.Code(err)
+	return strings.HasPrefix(code, "53") || strings.HasPrefix(code, "22") || strings.HasPrefix(code, "54")
+}
+
+// withoutExchange leaves out request and answer, and says why: that an attempt has ended matters more than what was said in it.
+func (c Completion) withoutExchange(why error) Completion {
+	detail := map[string]any{}
+	_ = json.Unmarshal(c.Detail, &detail) // none is as good as an empty one
+	detail["exchange_lost"] = why.Error()
+	c.Exchange, c.Detail = nil, nil
+	if text, err := json.Marshal(detail); err == nil { // strings always can be
+		c.Detail = text
+	}
+	return c
 }

@@ -191,12 +191,12 @@ func finishArguments(list []Completion, at []int) []any {
 
 // finishBatch is the lane's: attempts whose handlers left the writing to us.
 func (t *Tasks) finishBatch(ctx context.Context, list []Completion) ([]lane.Result[bool], error) {
-	var held []bool
-	err := t.db.Alone(ctx, func(ctx context.Context, tx postgres.Tx) error {
-		var err error
-		held, err = t.Finish(ctx, tx, list)
-		return err
-	})
+	held, err := t.finishAlone(ctx, list)
+	if err != nil && len(list) == 1 && len(list[0].Exchange) > 0 && unkeepable(err) {
+		t.log.Warn("request and answer of an attempt could not be kept; its end is recorded without them",
+			"task", ids.Format(Prefix, list[0].Task.ID), "bytes", len(list[0].Exchange), "error", err)
+		held, err = t.finishAlone(ctx, []Completion{list[0].withoutExchange(err)})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -205,4 +205,12 @@ func (t *Tasks) finishBatch(ctx context.Context, list []Completion) ([]lane.Resu
 		results[i].Value = held[i]
 	}
 	return results, nil
+}
+
+func (t *Tasks) finishAlone(ctx context.Context, list []Completion) (held []bool, err error) {
+	err = t.db.Alone(ctx, func(ctx context.Context, tx postgres.Tx) error {
+		held, err = t.Finish(ctx, tx, list)
+		return err
+	})
+	return held, err
 }

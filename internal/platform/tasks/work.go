@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
@@ -262,7 +263,7 @@ func detailOf(err error) []byte {
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
+	text := strings.ReplaceAll(err.Error(), "\x00", " ") // no text of PostgreSQL's has that
 	if len(text) > detailMax {
 		text = text[:detailMax]
 	}
