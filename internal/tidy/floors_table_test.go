@@ -58,6 +58,7 @@ func houseTable() []storey {
 			{"edge/api", "api kit/clock kit/fault kit/ids kit/lane kit/paging kit/postgres kit/telemetry " +
 				"platform/access platform/command platform/events commerce/ledger commerce/payments"},
 			{"edge/hooks", "kit/fault kit/ids kit/telemetry commerce/payments"},
+			{"client/tx", "kit/clock kit/fault kit/ids platform/access platform/tasks"},
 		}},
 		{"app", "puts it together", []room{
 			{"app/verify", "kit/clock kit/postgres kit/progress kit/proof platform/command platform/destinations platform/events " +

@@ -18,10 +18,12 @@ var (
 		"The API key could not be checked; nothing was done. Repeat the request.").After(time.Second)
 )
 
-// What can be wrong with making and revoking keys.
+// What can be wrong with organisations, and with making and revoking keys.
 var (
 	ErrOrganisationMalformed = fault.New(fault.Invalid, "organisation_malformed",
 		"An organisation's name has 1 to 63 of a-z, 0-9 and -, and does not begin with -.").At("organisation")
+	ErrOrganisationNotFound = fault.New(fault.NotFound, "organisation_not_found",
+		"There is no organisation of that name. It is made with its first key: kontor keys create --organisation NAME.").At("organisation")
 	ErrKeyNameMalformed = fault.New(fault.Invalid, "key_name_malformed", "A key's name has 1 to 100 characters.").At("name")
 	ErrExpiryPassed     = fault.New(fault.Invalid, "key_expiry_passed", "The key would have expired already.").At("expires_at")
 	ErrKeyNotFound      = fault.New(fault.NotFound, "key_not_found", "There is no such API key.")

@@ -30,30 +30,15 @@ const acceptingQueuesSQL = `
 // others. Unlike EnqueueTx it wants the queue and the destination to be there, and gives the task its queue's times. After the
 // commit, and only then, hand the result to DispatchCreated.
 func (t *Tasks) Create(ctx context.Context, tx postgres.Tx, specs []Spec) ([]Created, error) {
+	accepted, refusals, err := t.accept(ctx, tx, specs)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Created, len(specs))
-	queues, err := t.acceptingQueues(ctx, tx, specs)
-	if err != nil {
-		return nil, err
-	}
-	there, err := t.reserve(ctx, tx, specs)
-	if err != nil {
-		return nil, err
-	}
 	chosen, fresh := make([]int, 0, len(specs)), make([]Spec, 0, len(specs))
 	for i := range specs {
-		s := specs[i]
-		q := queues[queueKey{s.OrgID, queueOf(&s)}]
-		out[i].Err = s.validate()
-		switch {
-		case out[i].Err != nil:
-		case !q.exists && queueOf(&s) != DefaultQueue:
-			out[i].Err = ErrQueueNotFound.At("queue")
-		case q.state == QueueDraining:
-			out[i].Err = ErrQueueDraining.At("queue")
-		case s.Destination != "" && !there[destinations.Ref{OrgID: s.OrgID, Name: s.Destination}]:
-			out[i].Err = destinations.ErrNotFound.At("destination")
-		default:
-			chosen, fresh = append(chosen, i), append(fresh, q.times(s, t.clock()))
+		if out[i].Err = refusals[i]; out[i].Err == nil {
+			chosen, fresh = append(chosen, i), append(fresh, accepted[i])
 		}
 	}
 	queued, err := t.EnqueueTx(ctx, tx, fresh)
@@ -64,6 +49,37 @@ func (t *Tasks) Create(ctx context.Context, tx postgres.Tx, specs []Spec) ([]Cre
 		out[i].Enqueued = queued[n]
 	}
 	return out, nil
+}
+
+// accept tells of each spec why it cannot be queued, or how it is queued.
+func (t *Tasks) accept(ctx context.Context, tx postgres.Tx, specs []Spec) ([]Spec, []error, error) {
+	queues, err := t.acceptingQueues(ctx, tx, specs)
+	if err != nil {
+		return nil, nil, err
+	}
+	there, err := t.reserve(ctx, tx, specs)
+	if err != nil {
+		return nil, nil, err
+	}
+	accepted, refusals := make([]Spec, len(specs)), make([]error, len(specs))
+	for i := range specs {
+		s := specs[i]
+		q := queues[queueKey{s.OrgID, queueOf(&s)}]
+		invalid := s.validate()
+		switch {
+		case invalid != nil:
+			refusals[i] = invalid
+		case !q.exists && queueOf(&s) != DefaultQueue:
+			refusals[i] = ErrQueueNotFound.At("queue")
+		case q.state == QueueDraining:
+			refusals[i] = ErrQueueDraining.At("queue")
+		case s.Destination != "" && !there[destinations.Ref{OrgID: s.OrgID, Name: s.Destination}]:
+			refusals[i] = destinations.ErrNotFound.At("destination")
+		default:
+			accepted[i] = q.times(s, t.clock())
+		}
+	}
+	return accepted, refusals, nil
 }
 
 // DispatchCreated is Dispatch for what Create has queued.

@@ -40,7 +40,7 @@ const readKeysSQL = `
 	join task_key t on t.org_id = k.org_id and t.key = k.key`
 
 // takeKeys takes the names and unique keys of specs, gives those that are taken the task that has them, and returns the
-// positions of those that are to be queued. Specs that hold no key cost nothing here. It sets the ids of those that do.
+// positions of those that are to be queued. A list without keys costs nothing here. Otherwise it sets the ids of all specs.
 func (t *Tasks) takeKeys(ctx context.Context, tx postgres.Tx, specs []Spec, out []Enqueued) ([]int, error) {
 	chosen := make([]int, 0, len(specs))
 	var keyed []int
@@ -53,6 +53,11 @@ func (t *Tasks) takeKeys(ctx context.Context, tx postgres.Tx, specs []Spec, out 
 	}
 	if len(keyed) == 0 {
 		return chosen, nil
+	}
+	for i := range specs { // all of them, before they are sorted: tasks with an ordering key are done in the order of their ids
+		if specs[i].ID.IsZero() {
+			specs[i].ID = t.source.New()
+		}
 	}
 	// In the order of keys, so that two batches wait for each other in one direction only.
 	slices.SortStableFunc(keyed, func(a, b int) int {
@@ -82,9 +87,6 @@ func (t *Tasks) holders(ctx context.Context, tx postgres.Tx, specs []Spec, keyed
 	place := make([]int, n) // of each key in those arrays: a repeat within the list shares the first one's
 	for k, i := range keyed {
 		s := &specs[i]
-		if s.ID.IsZero() {
-			s.ID = t.source.New()
-		}
 		key, last := keyOfSpec(s), len(keys)-1
 		if last < 0 || keys[last] != key || orgs[last] != s.OrgID {
 			orgs, keys, taskIDs = append(orgs, s.OrgID), append(keys, key), append(taskIDs, s.ID)

@@ -1,0 +1,37 @@
+package tasks
+
+import (
+	"context"
+
+	"github.com/kontorhq/kontor/internal/kit/clock"
+	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
+)
+
+// Outside queues tasks in the transactions of programs that are no node: it has no database, no leases and no handlers of its
+// own. Nodes find the tasks after the commit. Safe for concurrent use.
+type Outside struct {
+	tasks Tasks // never run: it leases nothing, and asks its destinations for nothing but those that a transaction sees
+}
+
+// NewOutside makes an Outside. The ids of one source rise, and tasks with an ordering key are done in the order of their ids.
+func NewOutside(now clock.Clock, source *ids.Source) *Outside {
+	return &Outside{tasks: Tasks{clock: now, source: source, destinations: &destinations.Destinations{}}}
+}
+
+// Create queues all of the specs or none, one Enqueued each, in order. The first that cannot be queued is told by its place, with a
+// fault that says why; then nothing was written.
+func (o *Outside) Create(ctx context.Context, tx postgres.Tx, specs []Spec) (queued []Enqueued, refused int, err error) {
+	accepted, refusals, err := o.tasks.accept(ctx, tx, specs)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i, refusal := range refusals {
+		if refusal != nil {
+			return nil, i, refusal
+		}
+	}
+	queued, err = o.tasks.EnqueueTx(ctx, tx, accepted)
+	return queued, 0, err
+}
