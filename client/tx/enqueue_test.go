@@ -1,20 +1,16 @@
 package tx_test
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kontorhq/kontor/client/tx"
@@ -56,6 +52,30 @@ func setup(t *testing.T) *bench {
 			tombstone_ttl_seconds, version, created_at, updated_at)
 		select id, 'emails', 500, 500, 1000, '{}', 86400, 3600, 1, now(), now() from organisation`)
 	return b
+}
+
+// destination makes one.
+func (b *bench) destination(name, url string) {
+	b.Helper()
+	source := ids.NewSource(clock.System)
+	targets := b.targets(prometheus.NewRegistry(), source)
+	err := b.db.InTx(b.Context(), func(ctx context.Context, db postgres.Tx) error {
+		org, err := access.FindOrganisation(ctx, db, "default")
+		if err != nil {
+			return err
+		}
+		_, err = targets.Create(ctx, db, destinations.Create{OrgID: org, Name: name, Settings: destinations.Settings{BaseURL: url, AllowPrivateNetworks: true}})
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) targets(registry prometheus.Registerer, source *ids.Source) *destinations.Destinations {
+	return destinations.New(destinations.Config{
+		DB: b.db, IDs: source, Clock: clock.System, Events: events.New(b.db, source), Registry: registry, Log: slog.New(slog.DiscardHandler),
+	})
 }
 
 // connect opens a connection as an application has it: pgx as it is.
@@ -245,7 +265,6 @@ func TestDatabaseSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = pool.Close() })
-	_ = stdlib.GetDefaultDriver()
 	conn, err := pool.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -278,9 +297,9 @@ func TestDatabaseSQL(t *testing.T) {
 // node runs a node that hands what it gets to a channel.
 func (b *bench) node(got chan<- tasks.Task) {
 	b.Helper()
-	registry, log, source := prometheus.NewRegistry(), slog.New(slog.NewTextHandler(io.Discard, nil)), ids.NewSource(clock.System)
+	registry, log, source := prometheus.NewRegistry(), slog.New(slog.DiscardHandler), ids.NewSource(clock.System)
 	slots := limits.New(b.db, limits.Config{Node: "a"}, source, registry, log)
-	targets := destinations.New(destinations.Config{DB: b.db, IDs: source, Clock: clock.System, Events: events.New(b.db, source), Registry: registry, Log: log})
+	targets := b.targets(registry, source)
 	node := tasks.New(tasks.Deps{
 		DB: b.db, Limits: slots, Destinations: targets, Clock: clock.System, IDs: source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
 	}, tasks.Config{Node: "a"})
@@ -291,46 +310,4 @@ func (b *bench) node(got chan<- tasks.Task) {
 	go func() { _ = targets.Run(ctx) }()
 	go func() { defer close(ended); _ = node.Run(ctx) }()
 	b.Cleanup(func() { cancel(); <-ended })
-}
-
-// A node finds what was committed, one after the other where an ordering key asks for it.
-func TestNodesFindWhatWasCommitted(t *testing.T) {
-	b := setup(t)
-	got := make(chan tasks.Task, 100)
-	b.node(got)
-	kontor := tx.New("default")
-	began := time.Now()
-	b.commit(kontor, b.app, "first", tx.Task{Kind: "test", SubjectID: "first"})
-	receive(t, got, "first")
-	t.Logf("the first was found after %s", time.Since(began).Round(time.Millisecond))
-	var slowest time.Duration
-	for range 20 {
-		began := time.Now()
-		b.commit(kontor, b.app, began.String(), tx.Task{Kind: "test", SubjectID: "next"})
-		receive(t, got, "next")
-		slowest = max(slowest, time.Since(began))
-	}
-	t.Logf("20 in a row were found after %s at most", slowest.Round(time.Millisecond))
-	var list []tx.Task
-	for name, key := range map[string]string{"a": "z", "b": "", "c": "y", "d": "x"} {
-		list = append(list, tx.Task{Kind: "test", SubjectID: name, OrderingKey: "k", UniqueKey: key})
-	}
-	slices.SortFunc(list, func(a, b tx.Task) int { return cmp.Compare(a.SubjectID, b.SubjectID) })
-	b.commit(kontor, b.app, "ordered 1", list[:2]...)
-	b.commit(kontor, b.app, "ordered 2", list[2:]...)
-	for _, task := range list {
-		receive(t, got, task.SubjectID)
-	}
-}
-
-func receive(t *testing.T, from <-chan tasks.Task, subject string) {
-	t.Helper()
-	select {
-	case task := <-from:
-		if task.SubjectID != subject {
-			t.Fatalf("%q was worked on, want %q", task.SubjectID, subject)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatalf("%q is not found", subject)
-	}
 }
