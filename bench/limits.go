@@ -23,7 +23,7 @@ type limited struct {
 	program *program
 	nodes   []*serve
 	api     *process
-	url     string          // of the API
+	url     string                         // of the API
 	seen    map[int]mockapi.SummaryOfLimit // the worst of all rounds, by the limit
 	later   map[int]float64                // the least share of the limit that was used after its first fill
 }
@@ -255,9 +255,11 @@ func (l *limited) firstBytes(ctx context.Context, w window) (sample, error) {
 	n := max(int(2*w.count/firstBytesMean), 1)
 	errs := make(chan error, n)
 	watch, since := l.watchAll(l.api.pid, l.nodes[0].pid, l.nodes[1].pid), time.Now()
+	next := since
 	for range n {
 		go func() { errs <- l.program.enqueueOne(ctx, openDestination) }()
-		sleep(ctx, firstBytesMean/2+rand.N(firstBytesMean))
+		next = next.Add(firstBytesMean/2 + rand.N(firstBytesMean))
+		sleep(ctx, time.Until(next)) // where one sleep was too long, the next are shorter
 	}
 	out := sample{done: n, elapsed: time.Since(since), cpu: watch.read()}
 	var err error
