@@ -247,44 +247,48 @@ func (l *limited) awaitArrivals(ctx context.Context, n int) error {
 }
 
 // firstBytes is from a call that queues a task, in a process of its own, to the arrival of the task's request at the API. The
-// calls come at uneven times, and none waits for an earlier one.
+// calls come at uneven times, and none waits for an earlier one. Those of the first second do not count: nodes that had nothing to
+// do look only once a second whether another process has queued anything.
 func (l *limited) firstBytes(ctx context.Context, w window) (sample, error) {
 	if err := l.limit(ctx, mockapi.Limits{}); err != nil {
 		return sample{}, err
 	}
+	perSecond := int(time.Second / firstBytesMean)
 	n := max(int(2*w.count/firstBytesMean), 1)
-	errs := make(chan error, n)
-	watch, since := l.watchAll(l.api.pid, l.nodes[0].pid, l.nodes[1].pid), time.Now()
-	next := since
-	for range n {
+	errs := make(chan error, perSecond+n)
+	var watch cpuWatch
+	var since time.Time
+	next := time.Now()
+	for i := range cap(errs) {
+		if i == perSecond {
+			watch, since = l.watchAll(l.api.pid, l.nodes[0].pid, l.nodes[1].pid), time.Now()
+		}
 		go func() { errs <- l.program.enqueueOne(ctx, openDestination) }()
 		next = next.Add(firstBytesMean/2 + rand.N(firstBytesMean))
 		sleep(ctx, time.Until(next)) // where one sleep was too long, the next are shorter
 	}
 	out := sample{done: n, elapsed: time.Since(since), cpu: watch.read()}
 	var err error
-	for range n {
+	for range cap(errs) {
 		if failed := <-errs; err == nil {
 			err = failed
 		}
 	}
 	if err == nil {
-		err = l.awaitArrivals(ctx, n)
+		err = l.awaitArrivals(ctx, cap(errs))
 	}
 	if err != nil {
 		return out, err
 	}
-	out.latencies, err = l.latencies(ctx)
+	out.latencies, err = l.latencies(ctx, since)
 	return out, err
 }
 
 // latencies reads from the API's record when each request was queued, which its path says, and when it arrived.
-func (l *limited) latencies(ctx context.Context) ([]time.Duration, error) {
+func (l *limited) latencies(ctx context.Context, from time.Time) ([]time.Duration, error) {
 	var out []time.Duration
 	for after := int64(0); ; {
-		var page struct {
-			Arrivals []mockapi.Arrival `json:"arrivals"`
-		}
+		var page mockapi.RecordPage
 		if err := l.ask(ctx, fmt.Sprintf("record?limit=10000&after=%d", after), &page); err != nil || len(page.Arrivals) == 0 {
 			return out, err
 		}
@@ -294,7 +298,9 @@ func (l *limited) latencies(ctx context.Context) ([]time.Duration, error) {
 			if err != nil {
 				return out, fmt.Errorf("read the path of a request: %w", err)
 			}
-			out = append(out, a.At.Sub(time.Unix(0, nanoseconds)))
+			if queued := time.Unix(0, nanoseconds); !queued.Before(from) {
+				out = append(out, a.At.Sub(queued))
+			}
 		}
 	}
 }
