@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,7 +57,8 @@ func start(ctx context.Context, o options) (b *bench, err error) {
 	if b.server, err = pgserver.Start(ctx, pgserver.Config{Dir: filepath.Join(b.dir, "postgres")}); err != nil {
 		return nil, err
 	}
-	if err := askServer(ctx, b.server.URL("postgres"), &conditions); err != nil {
+	url := b.server.URL("postgres")
+	if err := errors.Join(askServer(ctx, url, &conditions), makeSegments(ctx, url)); err != nil {
 		_ = b.server.Stop(ctx)
 		return nil, err
 	}

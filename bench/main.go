@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -111,6 +112,9 @@ func (o options) has(part string) bool { return slices.Contains(strings.Split(o.
 // run measures what was asked for and prints it; also when a part fails, what was measured before.
 func run(ctx context.Context, o options) (err error) {
 	began := time.Now()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // as kontor serve does
+	}
 	stopProfile, err := profileSelf(o.profileSelf)
 	if err != nil {
 		return err

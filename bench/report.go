@@ -82,7 +82,7 @@ func (r *report) printConditions(out io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(c.Settings)) {
 		settings = append(settings, name+" "+c.Settings[name])
 	}
-	_, _ = fmt.Fprintf(out, "  PostgreSQL %s: %s\n", c.PostgreSQL, strings.Join(settings, ", "))
+	_, _ = fmt.Fprintf(out, "  PostgreSQL %s: %s; %d segments of its log made before\n", c.PostgreSQL, strings.Join(settings, ", "), segments)
 	if c.ServeArgs != "" || c.Binary != "" {
 		_, _ = fmt.Fprintf(out, "  %s serve %s\n", cmp.Or(c.Binary, "kontor"), c.ServeArgs)
 	}
