@@ -12,6 +12,8 @@ import (
 )
 
 // Rows are locked in id order: entries first, then accounts. Two batches can then wait for each other in one direction only.
+// Ids are unique by themselves. Sorted by the organisation first, which is the same for most, a batch took twice as long to
+// lock: PostgreSQL then compares whole values where it else compares the first eight bytes of an id.
 
 // hot
 const lockTargetsSQL = `
@@ -20,7 +22,7 @@ const lockTargetsSQL = `
 		exists (select from ledger_entry r where r.org_id = e.org_id and r.reversal_of = e.id) as reversed
 	from unnest($1::uuid[], $2::uuid[]) as t (org_id, id)
 	join ledger_entry e on e.org_id = t.org_id and e.id = t.id
-	order by e.org_id, e.id
+	order by e.id
 	for no key update of e`
 
 // hot
@@ -42,7 +44,7 @@ const targetLinesSQL = `
 	select p.org_id, p.entry_id, p.number, p.origin, p.phase, p.amount, p.recorded_at, p.debit_account_id, p.credit_account_id
 	from target t
 	join ledger_posting p on p.org_id = t.org_id and p.entry_id = t.id
-	order by p.org_id, p.entry_id, p.number`
+	order by p.entry_id, p.number`
 
 // hot
 const lockAccountsSQL = `
@@ -50,7 +52,7 @@ const lockAccountsSQL = `
 		a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending, a.version, a.recorded_at, a.ctid
 	from unnest($1::uuid[], $2::text[]) as k (org_id, code)
 	join ledger_account a on a.org_id = k.org_id and a.code = k.code
-	order by a.org_id, a.id
+	order by a.id
 	for no key update of a`
 
 // hot
@@ -75,7 +77,7 @@ const lockTargetAccountsSQL = `
 		a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending, a.version, a.recorded_at, a.ctid
 	from account k
 	join ledger_account a on a.org_id = k.org_id and a.id = k.id
-	order by a.org_id, a.id
+	order by a.id
 	for no key update of a`
 
 // The time is read when every lock is held, so that it rises along every account's chain.

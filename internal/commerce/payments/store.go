@@ -15,7 +15,7 @@ const lockPaymentsSQL = `
 		p.authorisation_expires_at, p.created_at, p.updated_at
 	from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
 	join payment p on p.org_id = k.org_id and p.id = k.id
-	order by p.org_id, p.id
+	order by p.id
 	for no key update of p`
 
 // hot
