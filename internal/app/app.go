@@ -84,7 +84,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	slots := limits.New(a.db, limits.Config{Node: cfg.Node}, source, registry, a.log)
 	others := destinations.New(destinations.Config{
 		DB: a.db, IDs: source, Clock: a.now, Events: log, Registry: registry, Log: a.log, Tracers: a.tel.Tracers,
-		Secrets: destinations.SecretSources{Lookup: os.LookupEnv}, UserAgent: "Kontor/" + readBuild().Version,
+		Secrets: destinations.SecretSources{Lookup: os.LookupEnv}, UserAgent: "Kontor/" + readBuild().Version, Requests: cfg.TaskWorkers,
 	})
 	a.tasks = tasks.New(tasks.Deps{
 		DB: a.db, Limits: slots, Destinations: others, Clock: a.now, IDs: source, Registry: registry, Lanes: lanes, Logger: a.log,

@@ -34,6 +34,9 @@ type Config struct {
 	AllowCIDRs []netip.Prefix
 	// UserAgent is sent where the request has none; empty means "Kontor".
 	UserAgent string
+	// Requests is how many this node sends at once: as many connections to a destination are kept, or every burst would make
+	// them anew. 0 means egress's default.
+	Requests int
 }
 
 // Destinations keeps destinations and sends to them. Safe for concurrent use.

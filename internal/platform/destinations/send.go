@@ -57,7 +57,7 @@ func (d *Destinations) newTarget(from Destination, before *Target) (*Target, err
 	if before != nil && before.AllowPrivateNetworks == from.AllowPrivateNetworks {
 		t.client = before.client
 	} else {
-		t.client = egress.New(egress.Config{Policy: d.policy(from.AllowPrivateNetworks)})
+		t.client = egress.New(egress.Config{Policy: d.policy(from.AllowPrivateNetworks), IdleConnections: d.Requests})
 	}
 	if before != nil && before.Auth == from.Auth {
 		t.tokens = before.tokens
