@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,34 +23,53 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
-// program is somebody's own program on the same database: it queues tasks and works on none.
+// program is somebody's own program on the same database: it queues tasks and works on none, unless it runs them.
 type program struct {
 	db     *postgres.DB
 	org    ids.ID
 	tasks  *tasks.Tasks
+	limits *limits.Limits
 	others *destinations.Destinations
+}
+
+func newProgram(ctx context.Context, databaseURL string, now clock.Clock, log *slog.Logger, cfg tasks.Config) (*program, error) {
+	db, err := postgres.Open(ctx, databaseURL, postgres.Options{ConnectionsMax: 4})
+	if err != nil {
+		return nil, err
+	}
+	source, registry := ids.NewSource(now), prometheus.NewRegistry()
+	p := &program{db: db, limits: limits.New(db, limits.Config{Node: cfg.Node}, source, registry, log)}
+	if err := db.Pool().QueryRow(ctx, `select id from organisation`).Scan(&p.org); err != nil {
+		db.Close()
+		return nil, err
+	}
+	p.others = destinations.New(destinations.Config{
+		DB: db, IDs: source, Clock: now, Events: events.New(db, source), Registry: registry, Log: log,
+	})
+	p.tasks = tasks.New(tasks.Deps{
+		DB: db, Limits: p.limits, Destinations: p.others, Clock: now, IDs: source, Registry: registry,
+		Lanes: lane.NewMetrics(registry), Logger: log,
+	}, cfg)
+	return p, nil
 }
 
 func (h *house) program() *program {
 	h.Helper()
-	db, err := postgres.Open(h.Context(), h.cfg.DatabaseURL, postgres.Options{ConnectionsMax: 4})
+	p, err := newProgram(h.Context(), h.cfg.DatabaseURL, clock.System, slog.New(slog.DiscardHandler), tasks.Config{Node: "program"})
 	if err != nil {
 		h.Fatal(err)
 	}
-	h.Cleanup(db.Close)
-	source, registry, log := ids.NewSource(clock.System), prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
-	p := &program{db: db}
-	if err := db.Pool().QueryRow(h.Context(), `select id from organisation`).Scan(&p.org); err != nil {
-		h.Fatal(err)
-	}
-	p.others = destinations.New(destinations.Config{
-		DB: db, IDs: source, Clock: clock.System, Events: events.New(db, source), Registry: registry, Log: log,
-	})
-	p.tasks = tasks.New(tasks.Deps{
-		DB: db, Limits: limits.New(db, limits.Config{Node: "program"}, source, registry, log), Destinations: p.others, Clock: clock.System,
-		IDs: source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
-	}, tasks.Config{Node: "program"})
+	h.Cleanup(p.db.Close)
 	return p
+}
+
+// run has the program work on tasks until ctx ends.
+func (p *program) run(ctx context.Context) {
+	var parts sync.WaitGroup
+	for _, part := range []func(context.Context) error{p.limits.Run, p.others.Run, p.tasks.Run} {
+		parts.Go(func() { _ = part(ctx) })
+	}
+	parts.Wait()
 }
 
 // destination makes a destination of an API.

@@ -23,7 +23,7 @@ const playEnv = "KONTOR_TEST_PLAY"
 // What the program can be.
 const (
 	playKontor = "kontor" // the command line
-	playFatal  = "fatal"  // a node with a handler that ends its process; see poison_test.go
+	playFatal  = "fatal"  // a node with a handler that ends its process
 )
 
 func TestMain(m *testing.M) {
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	ctx, restore := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	context.AfterFunc(ctx, restore)
 	if play == playFatal {
-		os.Exit(2)
+		os.Exit(beFatal(ctx, os.Args[1:]))
 	}
 	os.Exit(app.Main(ctx, app.SystemProcess()))
 }
