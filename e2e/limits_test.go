@@ -104,7 +104,9 @@ func (h *house) call(p *program, destination string, verify *tasks.HTTPRequest) 
 	if err != nil {
 		h.Fatal(err)
 	}
-	return tasks.Spec{OrgID: p.org, Kind: tasks.KindHTTP, Destination: destination, Args: args}
+	return tasks.Spec{
+		OrgID: p.org, Kind: tasks.KindHTTP, Destination: destination, Args: args, Retry: []byte(`{"min_backoff_seconds":0.5}`),
+	}
 }
 
 // enqueue queues tasks in one transaction.
