@@ -12,7 +12,7 @@ import (
 // with any. It sends nothing and saves nothing.
 func (i *Import) DryRun(ctx context.Context, show int, out io.Writer) (Report, error) {
 	dry := *i
-	dry.LeaveOut, dry.Save = true, nil
+	dry.SkipInvalid, dry.SkipTo, dry.Save = true, "", nil
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)

@@ -16,7 +16,7 @@ import (
 // errDown is why a destination takes nothing.
 var errDown = errors.New("down")
 
-// shop takes tasks and knows each name once.
+// shop takes tasks and knows each name and each unique key once.
 type shop struct {
 	tasks   map[string]importer.Task
 	order   []string
@@ -40,13 +40,14 @@ func (s *shop) send(_ context.Context, batch []importer.Task) ([]importer.Result
 		if results[n].Refused = s.refuses(task); results[n].Refused != "" {
 			continue
 		}
-		if _, known := s.tasks[task.Name]; known {
+		key := task.UniqueKey + task.Name
+		if _, known := s.tasks[key]; known {
 			results[n].Existed = true
 			s.existed++
 			continue
 		}
-		s.tasks[task.Name] = task
-		s.order = append(s.order, task.Name)
+		s.tasks[key] = task
+		s.order = append(s.order, key)
 	}
 	if s.losing() {
 		return nil, errDown

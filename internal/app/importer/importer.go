@@ -7,13 +7,15 @@
 //
 // Two things hold it. After each batch the state is saved: how far the file was imported, and the SHA-256 of all that was.
 // A run that was interrupted goes on from there, if that part of the file is unchanged to the byte; what follows may have
-// been corrected or added to. And each task has a name that its place in the file decides, <import>-<line>: a batch that was
-// taken, but whose answer or state was lost, is sent again under the same names, and is found to exist.
+// been corrected or added to. And each task has a unique key that its place in the file decides, <import>/<line>, unless the
+// template gives it a name or a key: a batch that was taken, but whose answer or state was lost, is sent again under the same
+// keys, and its tasks are found to exist.
 //
 // # The files
 //
 // source.go opens the file and keeps count of its bytes; csv.go and jsonl.go read records; template.go and escape.go make
-// tasks of them; run.go sends them; state.go remembers; dryrun.go shows what would be sent.
+// tasks of them; run.go sends them; state.go remembers; skipped.go keeps the records that could not be imported; dryrun.go shows
+// what would be sent.
 package importer
 
 import (
@@ -40,20 +42,23 @@ const (
 // Task is a record made into what is to be called.
 type Task struct {
 	Line        int64             `json:"-"` // where its record begins
-	Name        string            `json:"name"`
-	Method      string            `json:"http_method"`
+	Name        string            `json:"name,omitempty"`
+	Method      string            `json:"method"`
 	Path        string            `json:"path"`
 	Headers     map[string]string `json:"headers,omitempty"`
 	Body        json.RawMessage   `json:"body,omitempty"`
 	LimitKey    string            `json:"limit_key,omitempty"`
 	OrderingKey string            `json:"ordering_key,omitempty"`
+	FairnessKey string            `json:"fairness_key,omitempty"`
 	UniqueKey   string            `json:"unique_key,omitempty"`
 	SubjectType string            `json:"subject_type,omitempty"`
 	SubjectID   string            `json:"subject_id,omitempty"`
+
+	record []byte // as it stands in the file, if it may come to be skipped
 }
 
 // size is about how much of a batch the task takes.
-func (t Task) size() int { return len(t.Body) + len(t.Path) + 256 }
+func (t Task) size() int { return len(t.Body) + len(t.Path) + len(t.record) + 256 }
 
 // Result is what became of a task that was sent.
 type Result struct {
@@ -63,7 +68,7 @@ type Result struct {
 
 // Import is one file to be made into tasks.
 type Import struct {
-	Name      string // begins the names of the tasks; empty: the file's name and a part of its content's hash
+	Name      string // begins the unique keys of the tasks; empty: the file's name and a part of its content's hash
 	Path      string
 	Format    Format // empty: by the file's name
 	Delimiter rune   // of CSV; 0: a comma, or a tab for .tsv
@@ -72,10 +77,11 @@ type Import struct {
 	LazyQuotes bool
 	Template   *Template
 	Batch      int // tasks in one; 0 means BatchDefault
-	// LeaveOut goes on when a record cannot be read or made into a task, or its task is refused; Problem is told. Otherwise
-	// what comes before it is sent, and the import stops there.
-	LeaveOut bool
-	Problem  func(*Problem)
+	// SkipInvalid goes on when a record cannot be read or made into a task, or its task is refused; Problem is told, and the
+	// record is kept in the file SkipTo, if that is named. Otherwise what comes before it is sent, and the import stops there.
+	SkipInvalid bool
+	SkipTo      string
+	Problem     func(*Problem)
 
 	// Send takes a batch: one result for each task. It repeats what failed for a moment; an error stops the import.
 	Send func(ctx context.Context, batch []Task) ([]Result, error)

@@ -105,7 +105,7 @@ func TestProblemsNameTheirPlace(t *testing.T) {
 		}
 		i := &Import{Path: path, Template: parsed}
 		if _, err = i.DryRun(t.Context(), 0, io.Discard); err == nil {
-			i.LeaveOut, i.Batch = false, 1
+			i.SkipInvalid, i.Batch = false, 1
 			strict := *i
 			strict.Send = func(_ context.Context, batch []Task) ([]Result, error) { return make([]Result, len(batch)), nil }
 			_, err = strict.Run(t.Context())

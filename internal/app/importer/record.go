@@ -33,6 +33,7 @@ type layout struct {
 	format  Format
 	begin   int64
 	columns []string
+	header  []byte // what stands before the first record
 	mark    string // a part of the hash of how the file begins, up to the end of its first record
 }
 
@@ -69,6 +70,7 @@ func (i *Import) layout() (layout, error) {
 	if err != nil {
 		end = l.begin // of a file whose first record is bad, the columns must do
 	}
+	l.header = bytes.Clone(s.pending[:min(int(l.begin), len(s.pending))])
 	sum := sha256.Sum256(s.pending[:min(int(end), len(s.pending))])
 	l.mark = hex.EncodeToString(sum[:])[:markLength]
 	return l, nil

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,13 +12,14 @@ import (
 // run is an import under way.
 type run struct {
 	*Import
-	layout layout
-	source *source
-	in     reader
-	report Report
-	next   State // how it will stand when the batch is done with
-	batch  []Task
-	bytes  int
+	layout  layout
+	source  *source
+	in      reader
+	skipped *skipped // nil: skipped records are not kept
+	report  Report
+	next    State // how it will stand when the batch is done with
+	batch   []Task
+	bytes   int
 }
 
 // Run imports what is not imported yet. When it stops, for whatever reason, a later Run goes on where it stopped; the error
@@ -27,7 +29,7 @@ func (i *Import) Run(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	defer r.source.close()
+	defer r.close()
 	r.Progress.Begin("import "+r.report.Name, r.source.size)
 	defer r.Progress.End()
 	for {
@@ -83,11 +85,20 @@ func (i *Import) open(ctx context.Context) (*run, error) {
 	if r.source, err = openSource(i.Path); err != nil {
 		return nil, err
 	}
-	if err := r.resume(); err != nil {
-		r.source.close()
+	err = r.resume()
+	if err == nil && i.SkipInvalid && i.SkipTo != "" {
+		r.skipped, err = openSkipped(i.SkipTo, r.report.SkippedBytes, r.layout.header)
+	}
+	if err != nil {
+		r.close()
 		return nil, err
 	}
 	return r, nil
+}
+
+func (r *run) close() {
+	r.source.close()
+	r.skipped.close()
 }
 
 // resume reads over what was imported, and checks that it is what it was.
@@ -114,7 +125,7 @@ func (r *run) resume() error {
 func (r *run) read() (task Task, made bool, err error) {
 	record, err := r.in.next()
 	if err == nil {
-		task, err = r.Template.render(record, r.report.Name+"-"+strconv.FormatInt(record.line, 10))
+		task, err = r.Template.render(record, r.report.Name+"/"+strconv.FormatInt(record.line, 10))
 	}
 	problem, isProblem := errors.AsType[*Problem](err)
 	_, isFatal := errors.AsType[*fatal](err)
@@ -122,20 +133,23 @@ func (r *run) read() (task Task, made bool, err error) {
 	case errors.Is(err, io.EOF) && !isProblem:
 		r.settle(record.end)
 		return task, false, io.EOF
-	case isFatal, isProblem && !r.LeaveOut:
+	case isFatal, isProblem && !r.SkipInvalid:
 		return task, false, problem
 	case isProblem:
-		r.leaveOut(problem)
+		r.skipOne(problem, r.source.before(record.end))
 	case err != nil:
 		return task, false, err
+	case r.skipped != nil:
+		task.record = bytes.Clone(r.source.before(record.end))
 	}
 	r.settle(record.end)
 	r.next.Records++
 	return task, err == nil, nil
 }
 
-func (r *run) leaveOut(problem *Problem) {
-	r.next.LeftOut++
+func (r *run) skipOne(problem *Problem, record []byte) {
+	r.next.Skipped++
+	r.skipped.add(record)
 	if r.Problem != nil {
 		r.Problem(problem)
 	}
@@ -167,6 +181,10 @@ func (r *run) send(ctx context.Context) error {
 	}
 	r.batch, r.bytes = r.batch[:0], 0
 	r.next.SHA256 = r.source.sum()
+	var err error
+	if r.next.SkippedBytes, err = r.skipped.keep(r.next.SkippedBytes); err != nil {
+		return err
+	}
 	if r.Save != nil && (r.next != r.report.State) {
 		if err := r.Save(ctx, r.next); err != nil {
 			return err
@@ -177,7 +195,7 @@ func (r *run) send(ctx context.Context) error {
 	return nil
 }
 
-// count counts what became of the batch. A refused task stops the import before the batch: sent again under their names,
+// count counts what became of the batch. A refused task stops the import before the batch: sent again under their keys,
 // the tasks that were taken exist already.
 func (r *run) count(results []Result) error {
 	before := r.next
@@ -185,11 +203,11 @@ func (r *run) count(results []Result) error {
 		switch {
 		case result.Refused != "":
 			problem := &Problem{Line: r.batch[n].Line, Cause: fmt.Errorf("the task is refused: %s", result.Refused)}
-			if !r.LeaveOut {
+			if !r.SkipInvalid {
 				r.next = before
 				return problem
 			}
-			r.leaveOut(problem)
+			r.skipOne(problem, r.batch[n].record)
 		case result.Existed:
 			r.next.Existed++
 		default:

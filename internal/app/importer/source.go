@@ -84,10 +84,13 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// before is what lies before an offset and was not settled. It is good until the next call.
+func (s *source) before(offset int64) []byte { return s.pending[:offset-s.offset] }
+
 // settle counts and hashes what lies before an offset.
 func (s *source) settle(offset int64) {
 	n := int(offset - s.offset)
-	part := s.pending[:n]
+	part := s.before(offset)
 	_, _ = s.digest.Write(part)
 	s.lines += int64(bytes.Count(part, []byte{'\n'}))
 	s.offset = offset

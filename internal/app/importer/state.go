@@ -12,16 +12,18 @@ import (
 
 // State is how far an import has come. The zero value is one that has not begun.
 type State struct {
-	Name     string `json:"name"`
-	Offset   int64  `json:"offset"` // of what was decompressed: all records before it are done with
-	SHA256   string `json:"sha256"` // of the file up to there
-	Line     int64  `json:"line"`   // the lines up to there
-	Records  int64  `json:"records"`
-	Created  int64  `json:"created"`
-	Existed  int64  `json:"existed"`  // there was such a task already
-	LeftOut  int64  `json:"left_out"` // could not be made into a task, or were refused
-	Batches  int64  `json:"batches"`
-	Complete bool   `json:"complete"` // the end of the file was reached
+	Name    string `json:"name"`
+	Offset  int64  `json:"offset"` // of what was decompressed: all records before it are done with
+	SHA256  string `json:"sha256"` // of the file up to there
+	Line    int64  `json:"line"`   // the lines up to there
+	Records int64  `json:"records"`
+	Created int64  `json:"created"`
+	Existed int64  `json:"existed"` // there was such a task already
+	Skipped int64  `json:"skipped"` // could not be made into a task, or were refused
+	// SkippedBytes is how long the file of skipped records is with these.
+	SkippedBytes int64 `json:"skipped_bytes,omitempty"`
+	Batches      int64 `json:"batches"`
+	Complete     bool  `json:"complete"` // the end of the file was reached
 }
 
 // FileState keeps the state in a file, such as the input's name and ".import". It is replaced as a whole.

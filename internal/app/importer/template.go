@@ -14,15 +14,17 @@ import (
 )
 
 // TemplateText is a template as people write it. Each part is a text/template of a record's fields; an empty one leaves its
-// part of the task empty, but Method is POST, Name has its place, and Body is the whole record as JSON.
+// part of the task empty, but Method is POST, Body is the whole record as JSON, and a task without Name and UniqueKey has a unique
+// key of its place in the file.
 type TemplateText struct {
-	Method      string            `json:"http_method"`
+	Method      string            `json:"method"`
 	Path        string            `json:"path"`
 	Headers     map[string]string `json:"headers"`
 	Body        string            `json:"body"` // NoBody: none
 	Name        string            `json:"name"`
 	LimitKey    string            `json:"limit_key"`
 	OrderingKey string            `json:"ordering_key"`
+	FairnessKey string            `json:"fairness_key"`
 	UniqueKey   string            `json:"unique_key"`
 	SubjectType string            `json:"subject_type"`
 	SubjectID   string            `json:"subject_id"`
@@ -82,7 +84,7 @@ func ParseTemplate(t TemplateText) (*Template, error) {
 	if t.Body == "" {
 		t.Body = "{{json .}}"
 	}
-	add("http_method", t.Method, "", setMethod)
+	add("method", t.Method, "", setMethod)
 	add("path", t.Path, escapeInURL, setPath, "urlquery", "raw")
 	if t.Body != NoBody {
 		add("body", t.Body, escapeInJSON, setBody, "json", "number", "raw")
@@ -97,6 +99,7 @@ func ParseTemplate(t TemplateText) (*Template, error) {
 		{"name", t.Name, func(t *Task) *string { return &t.Name }},
 		{"limit_key", t.LimitKey, func(t *Task) *string { return &t.LimitKey }},
 		{"ordering_key", t.OrderingKey, func(t *Task) *string { return &t.OrderingKey }},
+		{"fairness_key", t.FairnessKey, func(t *Task) *string { return &t.FairnessKey }},
 		{"unique_key", t.UniqueKey, func(t *Task) *string { return &t.UniqueKey }},
 		{"subject_type", t.SubjectType, func(t *Task) *string { return &t.SubjectType }},
 		{"subject_id", t.SubjectID, func(t *Task) *string { return &t.SubjectID }},
@@ -116,9 +119,9 @@ func mapKeys(m map[string]string) func(yield func(string) bool) {
 	}
 }
 
-// render makes a task of a record.
-func (t *Template) render(r record, name string) (Task, error) {
-	task := Task{Line: r.line, Name: name}
+// render makes a task of a record; key is its unique key, unless the template has another or a name.
+func (t *Template) render(r record, key string) (Task, error) {
+	task := Task{Line: r.line}
 	for _, p := range t.parts {
 		out := &bounded{most: partBytesMax}
 		if p.name == "body" {
@@ -133,6 +136,12 @@ func (t *Template) render(r record, name string) (Task, error) {
 		if err != nil {
 			return task, &Problem{Line: r.line, Part: p.name, Cause: err}
 		}
+	}
+	switch {
+	case task.Name != "" && task.UniqueKey != "":
+		return task, &Problem{Line: r.line, Part: "unique_key", Cause: errors.New("a task has a name or a unique key, not both")}
+	case task.Name == "" && task.UniqueKey == "":
+		task.UniqueKey = key
 	}
 	return task, nil
 }

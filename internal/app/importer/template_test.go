@@ -61,11 +61,14 @@ func TestPathsHeadersAndKeys(t *testing.T) {
 	const record = `{"id":"a/../b?x=1&y#é","plain":"p-1","line":"a\r\nX-Admin: 1","long":"` + "llllllllll" + `"}`
 	task, err := one(t, record, importer.TemplateText{
 		Path: `/c/{{.id}}/{{.plain}}?q={{.id}}&r={{raw .plain}}`, Headers: map[string]string{"x-tenant": "{{.plain}}", "X-Fixed": "f"},
-		Name: "n-{{.plain}}", LimitKey: "{{.plain}}", OrderingKey: " {{.plain}} ", UniqueKey: "u{{.plain}}", Body: "{}",
+		Name: "n-{{.plain}}", LimitKey: "{{.plain}}", OrderingKey: " {{.plain}} ", FairnessKey: "f{{.plain}}", Body: "{}",
 	})
 	const escaped = "a%2F..%2Fb%3Fx%3D1%26y%23%C3%A9"
 	if err != nil || task.Path != "/c/"+escaped+"/p-1?q="+escaped+"&r=p-1" || task.Headers["X-Tenant"] != "p-1" || task.Headers["X-Fixed"] != "f" || task.Name != "n-p-1" ||
-		task.LimitKey != "p-1" || task.OrderingKey != "p-1" || task.UniqueKey != "up-1" || task.Method != "POST" {
+		task.LimitKey != "p-1" || task.OrderingKey != "p-1" || task.FairnessKey != "fp-1" || task.UniqueKey != "" || task.Method != "POST" {
+		t.Errorf("%+v: %v", task, err)
+	}
+	if task, err = one(t, record, importer.TemplateText{UniqueKey: "u{{.plain}}"}); err != nil || task.UniqueKey != "up-1" || task.Name != "" {
 		t.Errorf("%+v: %v", task, err)
 	}
 	for want, text := range map[string]importer.TemplateText{
@@ -75,6 +78,7 @@ func TestPathsHeadersAndKeys(t *testing.T) {
 		"may not have":                   {Path: "/a b"},
 		"2083 are the most":              {Path: "/{{printf `%03000d` 1}}"},
 		"is no method":                   {Method: "GET /"},
+		"not both":                       {Name: "n", UniqueKey: "u"},
 		"500 are the most":               {LimitKey: "{{printf `%600d` 1}}x{{printf `%0600d` 1}}"},
 	} {
 		if _, err := one(t, record, text); err == nil || !strings.Contains(err.Error(), want) {
