@@ -28,6 +28,9 @@ func (t *Tasks) admit(now time.Time, budget int) ([]share, time.Duration) {
 	wait := t.cfg.PollMax
 	open := make([]*queueing, 0, len(t.lines))
 	for _, q := range t.lines {
+		if !q.hungry && now.Sub(q.found) > lineActive {
+			continue
+		}
 		if until := t.heldUntil(now, q); until.After(now) {
 			wait = min(wait, until.Sub(now))
 			continue

@@ -36,11 +36,12 @@ const describeSQL = `
 	join task k on k.org_id = l.org_id and k.id = l.task_id`
 
 const (
-	looksMax = 512              // lines of one look; the next goes on where it ended
-	lineKept = time.Minute      // how long a line in which nothing is found is asked for tasks
-	linesMax = 8192             // lines that a node asks at all
-	deeply   = 10 * time.Second // between two claims from a line that go all the way
-	slack    = 5 * time.Second  // how long ago, by its place, a task may be that is found at once
+	looksMax   = 512              // lines of one look; the next goes on where it ended
+	lineActive = time.Second      // how long a line in which nothing is found is asked at every round; later, when a look finds it
+	lineKept   = time.Minute      // how long it is remembered
+	linesMax   = 8192             // lines that a node asks at all
+	deeply     = 10 * time.Second // between two claims from a line that go all the way
+	slack      = 5 * time.Second  // how long ago, by its place, a task may be that is found at once
 )
 
 // queueing is a line as this node's poller knows it.

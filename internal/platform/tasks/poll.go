@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// poll looks for tasks until ctx ends: at once when it is told of some, often while there are some, rarely while there are none.
+// poll looks for tasks until ctx ends: at once when it is told of some, every PollMin while there are some and for a while after, and
+// every lookEvery while there are none.
 func (t *Tasks) poll(ctx context.Context) {
-	pause, measured := t.cfg.PollMin, time.Time{}
+	var found, measured time.Time
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -15,16 +16,15 @@ func (t *Tasks) poll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.hurry:
-			pause = t.cfg.PollMin
 		case <-t.limits.Freed():
 			if since := time.Since(t.roundAt); since < t.cfg.PollMin { // by the handful, not one by one
 				timer.Reset(t.cfg.PollMin - since)
 				continue
 			}
-			pause = t.cfg.PollMin
 		case <-timer.C:
 		}
 		r, err := t.round(ctx)
+		pause := t.cfg.PollMin
 		switch {
 		case err != nil:
 			pause = t.cfg.PollMax
@@ -32,9 +32,9 @@ func (t *Tasks) poll(ctx context.Context) {
 		case r.again:
 			signal(t.hurry)
 		case r.found:
-			pause = t.cfg.PollMin
-		default:
-			pause = min(2*pause, t.cfg.PollMax)
+			found = t.roundAt
+		case t.roundAt.Sub(found) > lineActive:
+			pause = t.lookPause()
 		}
 		if time.Since(measured) >= measureEvery {
 			measured = monotonic()
@@ -45,6 +45,9 @@ func (t *Tasks) poll(ctx context.Context) {
 }
 
 const measureEvery = 10 * time.Second
+
+// lookPause is between two looks for lines: what another program queues waits no longer than this on a node that was idle.
+func (t *Tasks) lookPause() time.Duration { return min(100*time.Millisecond, t.cfg.PollMax) }
 
 // result is what a round came to.
 type result struct {
@@ -75,7 +78,7 @@ func (t *Tasks) round(ctx context.Context) (result, error) {
 			return r, err
 		}
 		// A look that is dear, since a long transaction keeps what was taken in the index, is rare.
-		t.lookDue, t.lookAt = false, now.Add(max(t.cfg.PollMax, 10*time.Since(began)))
+		t.lookDue, t.lookAt = false, now.Add(max(t.lookPause(), 10*time.Since(began)))
 	}
 	r.wait = min(r.wait, max(0, time.Until(t.stageAt)), max(0, time.Until(t.lookAt)))
 	if err := t.queues.refresh(ctx, now, t.lines); err != nil {
