@@ -102,8 +102,9 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 
 	// edge
 	server, err := api.New(api.Deps{
-		DB: a.db, Access: a.access, Ledger: books, Payments: a.payments, Events: log, Clock: a.now, IDs: source, Lanes: lanes,
-		Registry: registry, Logger: a.log, RequestTimeout: seconds(cfg.RequestTimeoutSeconds), PaymentWait: seconds(cfg.PaymentWaitSeconds),
+		DB: a.db, Access: a.access, Ledger: books, Payments: a.payments, Events: log, Tasks: queue, Destinations: others,
+		Clock: a.now, IDs: source, Lanes: lanes, Registry: registry, Logger: a.log,
+		RequestTimeout: seconds(cfg.RequestTimeoutSeconds), PaymentWait: seconds(cfg.PaymentWaitSeconds),
 	})
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ import (
 // notForCallers are codes of faults that no request over HTTP can cause: those of the command line and of workers.
 var notForCallers = []string{
 	"organisation_malformed", "key_name_malformed", "key_expiry_passed", "key_not_found", "lease_lost",
-	"destination_not_found", "destination_exists", "destination_changed", "destination_in_use", "destination_invalid", "request_unsendable",
+	"request_unsendable",
 	"schedule_invalid", "schedule_not_found", "schedule_name_taken", "schedule_version_conflict",
 }
 

@@ -13,12 +13,14 @@ import (
 	"github.com/kontorhq/kontor/api"
 )
 
-// The bounds of a request's body. No request but a batch of entries can need more values than this.
+// The bounds of a request's body. No request but a batch can need more values than this.
 const (
 	bodyBytesMax       = 1 << 20
 	bodyBytesMaxBatch  = 16 << 20
 	bodyValuesMax      = 2_000
 	bodyValuesMaxBatch = 600_000
+	bodyBytesMaxTasks  = 64 << 20
+	bodyValuesMaxTasks = 2_000_000
 )
 
 // contract is what the server reads from api/openapi.yaml when it starts: every schema compiled, every status known.
@@ -56,6 +58,11 @@ type parameter struct {
 	shape    *shape
 }
 
+// methods are those that the contract's operations have.
+func methods() []string {
+	return []string{http.MethodPost, http.MethodGet, http.MethodPatch, http.MethodDelete}
+}
+
 const contractURL = "contract.json"
 
 func loadContract() (*contract, error) {
@@ -85,7 +92,7 @@ func loadContract() (*contract, error) {
 	}
 	for path, item := range object(source, "paths") {
 		shared, _ := item.(map[string]any)
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, method := range methods() {
 			details, ok := shared[strings.ToLower(method)].(map[string]any)
 			if !ok {
 				continue
@@ -102,15 +109,18 @@ func loadContract() (*contract, error) {
 
 func (c *contract) operation(compiler *jsonschema.Compiler, method, path string, shared, details map[string]any) (*operation, error) {
 	o := &operation{
-		method: method, route: path, write: method == http.MethodPost, queryNames: map[string]bool{},
+		method: method, route: path, write: method != http.MethodGet, queryNames: map[string]bool{},
 		bytesMax: bodyBytesMax, valuesMax: bodyValuesMax,
 	}
 	o.id, _ = details["operationId"].(string)
 	if security, ok := details["security"].([]any); ok && len(security) == 0 {
 		o.public = true
 	}
-	if o.id == "createEntryBatch" {
+	switch o.id {
+	case "createEntryBatch":
 		o.bytesMax, o.valuesMax = bodyBytesMaxBatch, bodyValuesMaxBatch
+	case "createTaskBatch":
+		o.bytesMax, o.valuesMax = bodyBytesMaxTasks, bodyValuesMaxTasks
 	}
 	at := contractURL + "#/paths/" + pointerEscape(path) + "/" + strings.ToLower(method)
 	if body := object(details, "requestBody"); body != nil {

@@ -77,7 +77,9 @@ type docsProblem struct {
 func docsObjects() []string {
 	return []string{
 		"Payment", "PaymentAttempt", "Account", "AccountBalance", "BalanceAt", "StatementLine", "Entry", "Movement", "EntryBatch",
-		"EntryResult", "Event", "Problem",
+		"EntryResult", "Queue", "RetryConfig", "Destination", "DestinationAuth", "RateLimit", "CircuitBreaker", "Hold", "HTTPRequest", "Task",
+		"Waiting", "TaskAttempt", "TaskCreated", "TaskBatch", "DeadLetter", "DeadLetterGroup", "Replay", "ReplayPreview", "Consumed", "Deleted",
+		"Event", "Problem",
 	}
 }
 
@@ -113,12 +115,13 @@ func (m docsMaker) page() docsPage {
 	for _, item := range m.root.list("tags") {
 		tag, _ := item.(tree)
 		p.Tags = append(p.Tags, docsTag{
-			Name: tag.text("name"), Anchor: strings.ToLower(tag.text("name")), Description: prose(tag.text("description")),
+			Name: tag.text("name"), Anchor: strings.ReplaceAll(strings.ToLower(tag.text("name")), " ", "-"), Description: prose(tag.text("description")),
 		})
 	}
 	paths := m.root.at("paths")
 	for _, path := range paths.names {
-		for _, method := range []string{"post", "get"} {
+		for _, method := range methods() {
+			method = strings.ToLower(method)
 			operation := paths.at(path, method)
 			i := slices.IndexFunc(p.Tags, func(t docsTag) bool { return slices.Contains(operation.texts("tags"), t.Name) })
 			if i >= 0 {
@@ -161,7 +164,7 @@ func (m docsMaker) operation(server, path, method string, shared, o tree) docsOp
 		schema, _ := m.resolve(media.at("schema"))
 		out.Body = m.fields(schema, 0)
 		out.BodyOptional = body.text("required") != "true"
-		out.Examples = examples(server, path, media)
+		out.Examples = examples(server, path, out.Method, media)
 	} else {
 		out.Examples = []docsExample{{Curl: curl(server, path, out.Method, public, "")}}
 	}
@@ -263,14 +266,14 @@ func (m docsMaker) typeName(s tree) string {
 	return kind
 }
 
-func examples(server, path string, media tree) []docsExample {
+func examples(server, path, method string, media tree) []docsExample {
 	var out []docsExample
 	for _, name := range media.at("examples").names {
 		example := media.at("examples", name)
-		out = append(out, docsExample{example.text("summary"), curl(server, path, http.MethodPost, false, pretty(example.values["value"]))})
+		out = append(out, docsExample{example.text("summary"), curl(server, path, method, false, pretty(example.values["value"]))})
 	}
 	if value, ok := media.values["example"]; ok {
-		out = append(out, docsExample{"", curl(server, path, http.MethodPost, false, pretty(value))})
+		out = append(out, docsExample{"", curl(server, path, method, false, pretty(value))})
 	}
 	return out
 }
@@ -281,8 +284,14 @@ func curl(server, path, method string, public bool, body string) string {
 	if !public {
 		lines = append(lines, `  -H "Authorization: Bearer $KONTOR_API_KEY"`)
 	}
-	if method == http.MethodPost {
-		lines = append(lines, "  -H 'Idempotency-Key: my-key-1'", "  -H 'Content-Type: application/json'", "  -d '"+body+"'")
+	if method != http.MethodPost && method != http.MethodGet {
+		lines = append(lines, "  -X "+method)
+	}
+	if method != http.MethodGet {
+		lines = append(lines, "  -H 'Idempotency-Key: my-key-1'")
+	}
+	if body != "" {
+		lines = append(lines, "  -H 'Content-Type: application/json'", "  -d '"+strings.ReplaceAll(body, "'", `'\\''`)+"'")
 	}
 	return strings.Join(lines, " \\\n")
 }

@@ -19,6 +19,13 @@ const (
 	listOfMovements = 'm'
 	listOfEntries   = 'e'
 	listOfEvents    = 'v'
+
+	listOfQueues       = 'q'
+	listOfDestinations = 'd'
+	listOfTasks        = 't'
+	listOfAttempts     = 'n'
+	listOfLetters      = 'l'
+	listOfGroups       = 'g'
 )
 
 // position reads where a page begins and how long it is.

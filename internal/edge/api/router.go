@@ -76,7 +76,7 @@ func (g *gate) refuseBinding(_ http.ResponseWriter, r *http.Request, err error) 
 // nothingHere answers a path without a route, or one that has other methods.
 func (g *gate) nothingHere(mux *http.ServeMux, r *http.Request) {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	for _, method := range methods() {
 		other := r.Clone(r.Context())
 		other.Method = method
 		if _, pattern := mux.Handler(other); pattern != "/" && pattern != "" {
@@ -87,6 +87,7 @@ func (g *gate) nothingHere(mux *http.ServeMux, r *http.Request) {
 		g.fail(callOf(r.Context()), errNotFound)
 		return
 	}
+	slices.Sort(allowed)
 	c := callOf(r.Context())
 	c.Header().Set("Allow", strings.Join(allowed, ", "))
 	g.fail(c, errMethodNotAllowed)

@@ -25,7 +25,9 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/access"
 	"github.com/kontorhq/kontor/internal/platform/command"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
 // Deps is what the API stands on. All fields are required.
@@ -35,11 +37,14 @@ type Deps struct {
 	Ledger   *ledger.Ledger
 	Payments *payments.Payments
 	Events   *events.Events
+	Tasks    *tasks.Tasks
 	Clock    clock.Clock
 	IDs      *ids.Source
-	Lanes    *lane.Metrics
-	Registry prometheus.Registerer
-	Logger   *slog.Logger
+	// Destinations are those that tasks go to.
+	Destinations *destinations.Destinations
+	Lanes        *lane.Metrics
+	Registry     prometheus.Registerer
+	Logger       *slog.Logger
 
 	RequestTimeout time.Duration // bound on a whole request
 	PaymentWait    time.Duration // how long a request waits for a provider, unless it says otherwise
@@ -53,6 +58,7 @@ type Server struct {
 	entries   *command.Lane[ledger.Entry]
 	creations *command.Lane[payments.Create]
 	changes   *command.Lane[payments.Change]
+	creating  *command.Lane[tasks.Spec]
 }
 
 // New makes the server; Run starts it.
@@ -69,6 +75,8 @@ func New(d Deps) (*Server, error) {
 	s.creations = command.NewLane(s.runner, batches, d.Lanes, s.createPayments).AfterCommit(s.startPayments)
 	batches.Name = "payment_changes"
 	s.changes = command.NewLane(s.runner, batches, d.Lanes, s.changePayments).AfterCommit(s.startPayments)
+	batches.Name, batches.BatchMax = "task_creations", 512
+	s.creating = command.NewLane(s.runner, batches, d.Lanes, s.createTasks).AfterCommit(s.startTasks)
 	return s, nil
 }
 
@@ -80,7 +88,7 @@ func (s *Server) Handler() http.Handler {
 // Run carries out commands until ctx ends, finishes those it has taken in, and returns. Stop the HTTP server first, so
 // that nobody waits for a command that is turned away.
 func (s *Server) Run(ctx context.Context) error {
-	lanes := []func(context.Context) error{s.entries.Run, s.creations.Run, s.changes.Run}
+	lanes := []func(context.Context) error{s.entries.Run, s.creations.Run, s.changes.Run, s.creating.Run}
 	errs := make([]error, len(lanes))
 	var running sync.WaitGroup
 	for i, run := range lanes {

@@ -99,6 +99,180 @@ func (e CaptureMethod) Valid() bool {
 	}
 }
 
+// Defines values for DeadReason.
+const (
+	DeadReasonExpired          DeadReason = "expired"
+	DeadReasonMaxAttempts      DeadReason = "max_attempts"
+	DeadReasonMaxRateLimited   DeadReason = "max_rate_limited"
+	DeadReasonMaxRetryDuration DeadReason = "max_retry_duration"
+	DeadReasonNonRetryable     DeadReason = "non_retryable"
+	DeadReasonPoison           DeadReason = "poison"
+)
+
+// Valid indicates whether the value is a known member of the DeadReason enum.
+func (e DeadReason) Valid() bool {
+	switch e {
+	case DeadReasonExpired:
+		return true
+	case DeadReasonMaxAttempts:
+		return true
+	case DeadReasonMaxRateLimited:
+		return true
+	case DeadReasonMaxRetryDuration:
+		return true
+	case DeadReasonNonRetryable:
+		return true
+	case DeadReasonPoison:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeletedDeleted.
+const (
+	DeletedDeletedTrue DeletedDeleted = true
+)
+
+// Valid indicates whether the value is a known member of the DeletedDeleted enum.
+func (e DeletedDeleted) Valid() bool {
+	switch e {
+	case DeletedDeletedTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DestinationBreaker.
+const (
+	DestinationBreakerClosed   DestinationBreaker = "closed"
+	DestinationBreakerHalfOpen DestinationBreaker = "half_open"
+	DestinationBreakerOpen     DestinationBreaker = "open"
+)
+
+// Valid indicates whether the value is a known member of the DestinationBreaker enum.
+func (e DestinationBreaker) Valid() bool {
+	switch e {
+	case DestinationBreakerClosed:
+		return true
+	case DestinationBreakerHalfOpen:
+		return true
+	case DestinationBreakerOpen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DestinationAuthScheme.
+const (
+	DestinationAuthSchemeStandardWebhooks DestinationAuthScheme = "standard_webhooks"
+	DestinationAuthSchemeTimestampBody    DestinationAuthScheme = "timestamp_body"
+)
+
+// Valid indicates whether the value is a known member of the DestinationAuthScheme enum.
+func (e DestinationAuthScheme) Valid() bool {
+	switch e {
+	case DestinationAuthSchemeStandardWebhooks:
+		return true
+	case DestinationAuthSchemeTimestampBody:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DestinationAuthType.
+const (
+	DestinationAuthTypeAPIKey                  DestinationAuthType = "api_key"
+	DestinationAuthTypeBasic                   DestinationAuthType = "basic"
+	DestinationAuthTypeBearer                  DestinationAuthType = "bearer"
+	DestinationAuthTypeHmac                    DestinationAuthType = "hmac"
+	DestinationAuthTypeNone                    DestinationAuthType = "none"
+	DestinationAuthTypeOauth2ClientCredentials DestinationAuthType = "oauth2_client_credentials"
+)
+
+// Valid indicates whether the value is a known member of the DestinationAuthType enum.
+func (e DestinationAuthType) Valid() bool {
+	switch e {
+	case DestinationAuthTypeAPIKey:
+		return true
+	case DestinationAuthTypeBasic:
+		return true
+	case DestinationAuthTypeBearer:
+		return true
+	case DestinationAuthTypeHmac:
+		return true
+	case DestinationAuthTypeNone:
+		return true
+	case DestinationAuthTypeOauth2ClientCredentials:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DestinationChangeClassifier.
+const (
+	DestinationChangeClassifierDeadLetter  DestinationChangeClassifier = "dead_letter"
+	DestinationChangeClassifierHold        DestinationChangeClassifier = "hold"
+	DestinationChangeClassifierRateLimited DestinationChangeClassifier = "rate_limited"
+	DestinationChangeClassifierRetry       DestinationChangeClassifier = "retry"
+	DestinationChangeClassifierSucceeded   DestinationChangeClassifier = "succeeded"
+	DestinationChangeClassifierUnknown     DestinationChangeClassifier = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the DestinationChangeClassifier enum.
+func (e DestinationChangeClassifier) Valid() bool {
+	switch e {
+	case DestinationChangeClassifierDeadLetter:
+		return true
+	case DestinationChangeClassifierHold:
+		return true
+	case DestinationChangeClassifierRateLimited:
+		return true
+	case DestinationChangeClassifierRetry:
+		return true
+	case DestinationChangeClassifierSucceeded:
+		return true
+	case DestinationChangeClassifierUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DestinationRequestClassifier.
+const (
+	DestinationRequestClassifierDeadLetter  DestinationRequestClassifier = "dead_letter"
+	DestinationRequestClassifierHold        DestinationRequestClassifier = "hold"
+	DestinationRequestClassifierRateLimited DestinationRequestClassifier = "rate_limited"
+	DestinationRequestClassifierRetry       DestinationRequestClassifier = "retry"
+	DestinationRequestClassifierSucceeded   DestinationRequestClassifier = "succeeded"
+	DestinationRequestClassifierUnknown     DestinationRequestClassifier = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the DestinationRequestClassifier enum.
+func (e DestinationRequestClassifier) Valid() bool {
+	switch e {
+	case DestinationRequestClassifierDeadLetter:
+		return true
+	case DestinationRequestClassifierHold:
+		return true
+	case DestinationRequestClassifierRateLimited:
+		return true
+	case DestinationRequestClassifierRetry:
+		return true
+	case DestinationRequestClassifierSucceeded:
+		return true
+	case DestinationRequestClassifierUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EntryState.
 const (
 	EntryStateExpired EntryState = "expired"
@@ -117,6 +291,84 @@ func (e EntryState) Valid() bool {
 	case EntryStatePosted:
 		return true
 	case EntryStateVoided:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for HTTPMethod.
+const (
+	HTTPMethodDELETE  HTTPMethod = "DELETE"
+	HTTPMethodGET     HTTPMethod = "GET"
+	HTTPMethodHEAD    HTTPMethod = "HEAD"
+	HTTPMethodOPTIONS HTTPMethod = "OPTIONS"
+	HTTPMethodPATCH   HTTPMethod = "PATCH"
+	HTTPMethodPOST    HTTPMethod = "POST"
+	HTTPMethodPUT     HTTPMethod = "PUT"
+)
+
+// Valid indicates whether the value is a known member of the HTTPMethod enum.
+func (e HTTPMethod) Valid() bool {
+	switch e {
+	case HTTPMethodDELETE:
+		return true
+	case HTTPMethodGET:
+		return true
+	case HTTPMethodHEAD:
+		return true
+	case HTTPMethodOPTIONS:
+		return true
+	case HTTPMethodPATCH:
+		return true
+	case HTTPMethodPOST:
+		return true
+	case HTTPMethodPUT:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for HoldReason.
+const (
+	HoldReasonAuth       HoldReason = "auth"
+	HoldReasonBreaker    HoldReason = "breaker"
+	HoldReasonOperator   HoldReason = "operator"
+	HoldReasonRetryAfter HoldReason = "retry_after"
+)
+
+// Valid indicates whether the value is a known member of the HoldReason enum.
+func (e HoldReason) Valid() bool {
+	switch e {
+	case HoldReasonAuth:
+		return true
+	case HoldReasonBreaker:
+		return true
+	case HoldReasonOperator:
+		return true
+	case HoldReasonRetryAfter:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OnUnknown.
+const (
+	OnUnknownDeadLetter OnUnknown = "dead_letter"
+	OnUnknownRetry      OnUnknown = "retry"
+	OnUnknownVerify     OnUnknown = "verify"
+)
+
+// Valid indicates whether the value is a known member of the OnUnknown enum.
+func (e OnUnknown) Valid() bool {
+	switch e {
+	case OnUnknownDeadLetter:
+		return true
+	case OnUnknownRetry:
+		return true
+	case OnUnknownVerify:
 		return true
 	default:
 		return false
@@ -231,6 +483,114 @@ func (e Phase) Valid() bool {
 	}
 }
 
+// Defines values for QueueState.
+const (
+	QueueStateDraining QueueState = "draining"
+	QueueStatePaused   QueueState = "paused"
+	QueueStateRunning  QueueState = "running"
+)
+
+// Valid indicates whether the value is a known member of the QueueState enum.
+func (e QueueState) Valid() bool {
+	switch e {
+	case QueueStateDraining:
+		return true
+	case QueueStatePaused:
+		return true
+	case QueueStateRunning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RateLimitPer.
+const (
+	RateLimitPerDestination RateLimitPer = "destination"
+	RateLimitPerLimitKey    RateLimitPer = "limit_key"
+)
+
+// Valid indicates whether the value is a known member of the RateLimitPer enum.
+func (e RateLimitPer) Valid() bool {
+	switch e {
+	case RateLimitPerDestination:
+		return true
+	case RateLimitPerLimitKey:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReplayState.
+const (
+	ReplayStateCancelled ReplayState = "cancelled"
+	ReplayStateCompleted ReplayState = "completed"
+	ReplayStateRunning   ReplayState = "running"
+	ReplayStateStopped   ReplayState = "stopped"
+)
+
+// Valid indicates whether the value is a known member of the ReplayState enum.
+func (e ReplayState) Valid() bool {
+	switch e {
+	case ReplayStateCancelled:
+		return true
+	case ReplayStateCompleted:
+		return true
+	case ReplayStateRunning:
+		return true
+	case ReplayStateStopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Resolution.
+const (
+	ResolutionDiscarded Resolution = "discarded"
+	ResolutionOpen      Resolution = "open"
+	ResolutionReplayed  Resolution = "replayed"
+)
+
+// Valid indicates whether the value is a known member of the Resolution enum.
+func (e Resolution) Valid() bool {
+	switch e {
+	case ResolutionDiscarded:
+		return true
+	case ResolutionOpen:
+		return true
+	case ResolutionReplayed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RetryConfigPreset.
+const (
+	RetryConfigPresetCloudTasks       RetryConfigPreset = "cloud_tasks"
+	RetryConfigPresetRiver            RetryConfigPreset = "river"
+	RetryConfigPresetStandardWebhooks RetryConfigPreset = "standard_webhooks"
+	RetryConfigPresetSvix             RetryConfigPreset = "svix"
+)
+
+// Valid indicates whether the value is a known member of the RetryConfigPreset enum.
+func (e RetryConfigPreset) Valid() bool {
+	switch e {
+	case RetryConfigPresetCloudTasks:
+		return true
+	case RetryConfigPresetRiver:
+		return true
+	case RetryConfigPresetStandardWebhooks:
+		return true
+	case RetryConfigPresetSvix:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StatementLineSide.
 const (
 	StatementLineSideCredit StatementLineSide = "credit"
@@ -243,6 +603,84 @@ func (e StatementLineSide) Valid() bool {
 	case StatementLineSideCredit:
 		return true
 	case StatementLineSideDebit:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TaskState.
+const (
+	TaskStateAvailable TaskState = "available"
+	TaskStateBlocked   TaskState = "blocked"
+	TaskStateCancelled TaskState = "cancelled"
+	TaskStateCompleted TaskState = "completed"
+	TaskStateDiscarded TaskState = "discarded"
+	TaskStateExpired   TaskState = "expired"
+	TaskStateRetryable TaskState = "retryable"
+	TaskStateRunning   TaskState = "running"
+	TaskStateScheduled TaskState = "scheduled"
+)
+
+// Valid indicates whether the value is a known member of the TaskState enum.
+func (e TaskState) Valid() bool {
+	switch e {
+	case TaskStateAvailable:
+		return true
+	case TaskStateBlocked:
+		return true
+	case TaskStateCancelled:
+		return true
+	case TaskStateCompleted:
+		return true
+	case TaskStateDiscarded:
+		return true
+	case TaskStateExpired:
+		return true
+	case TaskStateRetryable:
+		return true
+	case TaskStateRunning:
+		return true
+	case TaskStateScheduled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WaitingFor.
+const (
+	WaitingForConcurrency        WaitingFor = "concurrency"
+	WaitingForDestinationHeld    WaitingFor = "destination_held"
+	WaitingForDestinationMissing WaitingFor = "destination_missing"
+	WaitingForLimit              WaitingFor = "limit"
+	WaitingForOrdering           WaitingFor = "ordering"
+	WaitingForQueuePaused        WaitingFor = "queue_paused"
+	WaitingForRetry              WaitingFor = "retry"
+	WaitingForScheduled          WaitingFor = "scheduled"
+	WaitingForWorker             WaitingFor = "worker"
+)
+
+// Valid indicates whether the value is a known member of the WaitingFor enum.
+func (e WaitingFor) Valid() bool {
+	switch e {
+	case WaitingForConcurrency:
+		return true
+	case WaitingForDestinationHeld:
+		return true
+	case WaitingForDestinationMissing:
+		return true
+	case WaitingForLimit:
+		return true
+	case WaitingForOrdering:
+		return true
+	case WaitingForQueuePaused:
+		return true
+	case WaitingForRetry:
+		return true
+	case WaitingForScheduled:
+		return true
+	case WaitingForWorker:
 		return true
 	default:
 		return false
@@ -474,17 +912,305 @@ type CaptureRequest struct {
 	Final *bool `json:"final,omitempty"`
 }
 
+// CircuitBreaker Stops requests to a destination that does not answer well. What is left out has its default.
+type CircuitBreaker struct {
+	BreakerTimeoutSeconds    *int64 `json:"breaker_timeout_seconds,omitempty"`
+	BreakerTimeoutSecondsMax *int64 `json:"breaker_timeout_seconds_max,omitempty"`
+	Disabled                 *bool  `json:"disabled,omitempty"`
+
+	// FailureThresholdPercent 60, if left out.
+	FailureThresholdPercent *int32 `json:"failure_threshold_percent,omitempty"`
+	MinimumRequestCount     *int64 `json:"minimum_request_count,omitempty"`
+	ProbesMax               *int64 `json:"probes_max,omitempty"`
+	SuccessThreshold        *int64 `json:"success_threshold,omitempty"`
+	WindowSeconds           *int64 `json:"window_seconds,omitempty"`
+}
+
+// ConsumeRequest defines model for ConsumeRequest.
+type ConsumeRequest struct {
+	// Limit `queue/…`, `destination/…` or `destination/…/` and a limit key.
+	//
+	// Examples: destination/stripe
+	Limit string `json:"limit"`
+	Units *int64 `json:"units,omitempty"`
+}
+
+// Consumed defines model for Consumed.
+type Consumed struct {
+	Granted bool `json:"granted"`
+
+	// RetryAfterMilliseconds When to ask again.
+	RetryAfterMilliseconds *int64 `json:"retry_after_milliseconds"`
+}
+
 // CreditsPending Sum of credits held pending.
 type CreditsPending = int64
 
 // CreditsPosted Sum of posted credits.
 type CreditsPosted = int64
 
+// DeadLetter defines model for DeadLetter.
+type DeadLetter struct {
+	Attempts      int32       `json:"attempts"`
+	DeadAt        time.Time   `json:"dead_at"`
+	Destination   *string     `json:"destination"`
+	Error         *string     `json:"error"`
+	ErrorCode     *string     `json:"error_code"`
+	Fingerprint   Fingerprint `json:"fingerprint"`
+	FirstFailedAt *time.Time  `json:"first_failed_at"`
+	Kind          string      `json:"kind"`
+	Note          *string     `json:"note"`
+	Queue         string      `json:"queue"`
+	Reason        DeadReason  `json:"reason"`
+
+	// ReplayedAs The new task.
+	ReplayedAs *string    `json:"replayed_as"`
+	Resolution Resolution `json:"resolution"`
+	ResolvedAt *time.Time `json:"resolved_at"`
+
+	// ResolvedBy The API key of who did it.
+	ResolvedBy  *string `json:"resolved_by"`
+	Status      *int32  `json:"status"`
+	SubjectID   *string `json:"subject_id"`
+	SubjectType *string `json:"subject_type"`
+
+	// TaskID Examples: tsk_01k4x9d2rzfqe8s5v0m3t7a1bc
+	TaskID TaskID `json:"task_id"`
+}
+
+// DeadLetterGroup defines model for DeadLetterGroup.
+type DeadLetterGroup struct {
+	Count       int32       `json:"count"`
+	Fingerprint Fingerprint `json:"fingerprint"`
+	First       DeadLetter  `json:"first"`
+	Latest      DeadLetter  `json:"latest"`
+
+	// More There are more than that.
+	More bool `json:"more"`
+}
+
+// DeadLetterGroupPage defines model for DeadLetterGroupPage.
+type DeadLetterGroupPage struct {
+	Data    []DeadLetterGroup `json:"data"`
+	HasMore bool              `json:"has_more"`
+
+	// NextCursor Where the next page begins; null at the end.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// DeadLetterPage defines model for DeadLetterPage.
+type DeadLetterPage struct {
+	Data    []DeadLetter `json:"data"`
+	HasMore bool         `json:"has_more"`
+
+	// NextCursor Where the next page begins; null at the end.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// DeadReason defines model for DeadReason.
+type DeadReason string
+
 // DebitsPending Sum of debits held pending.
 type DebitsPending = int64
 
 // DebitsPosted Sum of posted debits.
 type DebitsPosted = int64
+
+// Deleted defines model for Deleted.
+type Deleted struct {
+	Deleted DeletedDeleted `json:"deleted"`
+
+	// Name 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Name Name `json:"name"`
+}
+
+// DeletedDeleted defines model for Deleted.Deleted.
+type DeletedDeleted bool
+
+// Destination defines model for Destination.
+type Destination struct {
+	AllowAbsoluteUrls    bool `json:"allow_absolute_urls"`
+	AllowPrivateNetworks bool `json:"allow_private_networks"`
+
+	// Auth How requests prove who sends them. `type` says which of the other members count. Secrets are references.
+	Auth    DestinationAuth    `json:"auth"`
+	BaseURL string             `json:"base_url"`
+	Breaker DestinationBreaker `json:"breaker"`
+
+	// CircuitBreaker Stops requests to a destination that does not answer well. What is left out has its default.
+	CircuitBreaker CircuitBreaker    `json:"circuit_breaker"`
+	Classifier     map[string]string `json:"classifier"`
+	CreatedAt      time.Time         `json:"created_at"`
+
+	// Hold What keeps requests from being sent; null when nothing does.
+	Hold *Hold `json:"hold"`
+
+	// LearnedPermille The share of its rate limits that it is known to bear, by what it has turned away.
+	LearnedPermille         int64 `json:"learned_permille"`
+	MaxConcurrentDispatches int64 `json:"max_concurrent_dispatches"`
+	MaxResponseBytes        int64 `json:"max_response_bytes"`
+
+	// Name 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Name       Name        `json:"name"`
+	RateLimits []RateLimit `json:"rate_limits"`
+
+	// Redact What the history does not keep of requests and answers.
+	Redact         Redaction `json:"redact"`
+	TimeoutSeconds int64     `json:"timeout_seconds"`
+	UpdatedAt      time.Time `json:"updated_at"`
+	Version        int64     `json:"version"`
+}
+
+// DestinationBreaker defines model for Destination.Breaker.
+type DestinationBreaker string
+
+// DestinationAuth How requests prove who sends them. `type` says which of the other members count. Secrets are references.
+type DestinationAuth struct {
+	Audience *string `json:"audience,omitempty"`
+	ClientID *string `json:"client_id,omitempty"`
+
+	// ClientSecret Where the secret is, `env:NAME` or `file:/path`; never the secret itself.
+	//
+	// Examples: env:SECRET_STRIPE
+	ClientSecret *SecretRef `json:"client_secret,omitempty"`
+	Header       *string    `json:"header,omitempty"`
+
+	// Key Where the secret is, `env:NAME` or `file:/path`; never the secret itself.
+	//
+	// Examples: env:SECRET_STRIPE
+	Key *SecretRef `json:"key,omitempty"`
+
+	// Password Where the secret is, `env:NAME` or `file:/path`; never the secret itself.
+	//
+	// Examples: env:SECRET_STRIPE
+	Password *SecretRef             `json:"password,omitempty"`
+	Scheme   *DestinationAuthScheme `json:"scheme,omitempty"`
+	Scope    *string                `json:"scope,omitempty"`
+
+	// Secret Where the secret is, `env:NAME` or `file:/path`; never the secret itself.
+	//
+	// Examples: env:SECRET_STRIPE
+	Secret          *SecretRef `json:"secret,omitempty"`
+	TimestampHeader *string    `json:"timestamp_header,omitempty"`
+
+	// Token Where the secret is, `env:NAME` or `file:/path`; never the secret itself.
+	//
+	// Examples: env:SECRET_STRIPE
+	Token    *SecretRef          `json:"token,omitempty"`
+	TokenURL *string             `json:"token_url,omitempty"`
+	Type     DestinationAuthType `json:"type"`
+	Username *string             `json:"username,omitempty"`
+}
+
+// DestinationAuthScheme defines model for DestinationAuth.Scheme.
+type DestinationAuthScheme string
+
+// DestinationAuthType defines model for DestinationAuth.Type.
+type DestinationAuthType string
+
+// DestinationChange defines model for DestinationChange.
+type DestinationChange struct {
+	// AllowAbsoluteUrls May requests name other hosts? Those get no credentials.
+	AllowAbsoluteUrls *bool `json:"allow_absolute_urls,omitempty"`
+
+	// AllowPrivateNetworks May it be in a private network? It may not, if left out.
+	AllowPrivateNetworks *bool `json:"allow_private_networks,omitempty"`
+
+	// Auth How requests prove who sends them. `type` says which of the other members count. Secrets are references.
+	Auth *DestinationAuth `json:"auth,omitempty"`
+
+	// BaseURL Requests name a path below it.
+	BaseURL *string `json:"base_url,omitempty"`
+
+	// CircuitBreaker Stops requests to a destination that does not answer well. What is left out has its default.
+	CircuitBreaker *CircuitBreaker `json:"circuit_breaker,omitempty"`
+
+	// Classifier What answers mean, where it is not the usual: a status (`409`), a class (`5xx`), `timed_out`, `connection_broken` or `response_malformed`.
+	Classifier *map[string]DestinationChangeClassifier `json:"classifier,omitempty"`
+
+	// MaxConcurrentDispatches At work at a time, on all nodes together; 0: as many as the queues allow.
+	MaxConcurrentDispatches *int64 `json:"max_concurrent_dispatches,omitempty"`
+
+	// MaxResponseBytes How much of an answer is read. 65536, if left out.
+	MaxResponseBytes *int64 `json:"max_response_bytes,omitempty"`
+
+	// RateLimits All of them must admit a request.
+	RateLimits *[]RateLimit `json:"rate_limits,omitempty"`
+
+	// Redact What the history does not keep of requests and answers.
+	Redact *Redaction `json:"redact,omitempty"`
+
+	// TimeoutSeconds Of one request. 30, if left out.
+	TimeoutSeconds *int64 `json:"timeout_seconds,omitempty"`
+
+	// Version As it was read; the change is refused when it is another.
+	Version *int64 `json:"version,omitempty"`
+}
+
+// DestinationChangeClassifier defines model for DestinationChange.Classifier.
+type DestinationChangeClassifier string
+
+// DestinationPage defines model for DestinationPage.
+type DestinationPage struct {
+	Data    []Destination `json:"data"`
+	HasMore bool          `json:"has_more"`
+
+	// NextCursor Where the next page begins; null at the end.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// DestinationRequest defines model for DestinationRequest.
+type DestinationRequest struct {
+	// AllowAbsoluteUrls May requests name other hosts? Those get no credentials.
+	AllowAbsoluteUrls *bool `json:"allow_absolute_urls,omitempty"`
+
+	// AllowPrivateNetworks May it be in a private network? It may not, if left out.
+	AllowPrivateNetworks *bool `json:"allow_private_networks,omitempty"`
+
+	// Auth How requests prove who sends them. `type` says which of the other members count. Secrets are references.
+	Auth *DestinationAuth `json:"auth,omitempty"`
+
+	// BaseURL Requests name a path below it.
+	BaseURL string `json:"base_url"`
+
+	// CircuitBreaker Stops requests to a destination that does not answer well. What is left out has its default.
+	CircuitBreaker *CircuitBreaker `json:"circuit_breaker,omitempty"`
+
+	// Classifier What answers mean, where it is not the usual: a status (`409`), a class (`5xx`), `timed_out`, `connection_broken` or `response_malformed`.
+	Classifier *map[string]DestinationRequestClassifier `json:"classifier,omitempty"`
+
+	// MaxConcurrentDispatches At work at a time, on all nodes together; 0: as many as the queues allow.
+	MaxConcurrentDispatches *int64 `json:"max_concurrent_dispatches,omitempty"`
+
+	// MaxResponseBytes How much of an answer is read. 65536, if left out.
+	MaxResponseBytes *int64 `json:"max_response_bytes,omitempty"`
+
+	// Name 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Name Name `json:"name"`
+
+	// RateLimits All of them must admit a request.
+	RateLimits *[]RateLimit `json:"rate_limits,omitempty"`
+
+	// Redact What the history does not keep of requests and answers.
+	Redact *Redaction `json:"redact,omitempty"`
+
+	// TimeoutSeconds Of one request. 30, if left out.
+	TimeoutSeconds *int64 `json:"timeout_seconds,omitempty"`
+}
+
+// DestinationRequestClassifier defines model for DestinationRequest.Classifier.
+type DestinationRequestClassifier string
+
+// DiscardRequest defines model for DiscardRequest.
+type DiscardRequest struct {
+	Note *string `json:"note,omitempty"`
+}
 
 // Entry Examples: {"balances":[{"account":"customers/ada/wallet","asset":"EUR","available":8750,"credits_pending":0,"credits_posted":10000,"debits_pending":0,"debits_posted":1250,"posted":8750,"scale":2,"version":2}],"code":"transfer","effective_at":"2027-01-05T12:00:00.000000Z","expires_at":null,"id":"ent_01k4x9d2rzfqe8s5v0m3t7a1bc","metadata":null,"postings":[{"amount":1250,"credit_account":"customers/bob/wallet","debit_account":"customers/ada/wallet"}],"recorded_at":"2027-01-05T12:00:00.000000Z","reference":"transfer-7","reversal_of":null,"state":"posted"}
 type Entry struct {
@@ -673,6 +1399,65 @@ type EventPage struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
+// Fingerprint defines model for Fingerprint.
+type Fingerprint = string
+
+// HTTPMethod defines model for HTTPMethod.
+type HTTPMethod string
+
+// HTTPRequest defines model for HTTPRequest.
+type HTTPRequest struct {
+	// Body As text. It is JSON, unless a `Content-Type` header says otherwise.
+	Body *string `json:"body,omitempty"`
+
+	// BodyBase64 As bytes. One of the two at most.
+	BodyBase64 *string            `json:"body_base64,omitempty"`
+	Headers    *map[string]string `json:"headers,omitempty"`
+	Method     HTTPMethod         `json:"method"`
+
+	// URL A path below the destination's `base_url`, or a whole URL where the destination allows it.
+	URL string `json:"url"`
+}
+
+// Hold What keeps requests from being sent; null when nothing does.
+type Hold struct {
+	Detail *string    `json:"detail"`
+	Reason HoldReason `json:"reason"`
+
+	// Until null: until somebody acts.
+	Until *time.Time `json:"until"`
+}
+
+// HoldReason defines model for Hold.Reason.
+type HoldReason string
+
+// LetterFilter defines model for LetterFilter.
+type LetterFilter struct {
+	DeadFrom *time.Time `json:"dead_from,omitempty"`
+	DeadTo   *time.Time `json:"dead_to,omitempty"`
+
+	// Destination 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Destination *Name        `json:"destination,omitempty"`
+	Fingerprint *Fingerprint `json:"fingerprint,omitempty"`
+	Kind        *string      `json:"kind,omitempty"`
+
+	// Queue 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Queue       *Name       `json:"queue,omitempty"`
+	Reason      *DeadReason `json:"reason,omitempty"`
+	SubjectID   *string     `json:"subject_id,omitempty"`
+	SubjectType *string     `json:"subject_type,omitempty"`
+}
+
+// LetterReplayRequest defines model for LetterReplayRequest.
+type LetterReplayRequest struct {
+	// NewKey Give the other side a new idempotency key.
+	NewKey *bool `json:"new_key,omitempty"`
+}
+
 // Metadata Your own notes, kept as they are and never interpreted.
 //
 // Examples: {"order":"42"}
@@ -704,6 +1489,27 @@ type Movement struct {
 	// - `released`: held before, given back
 	Phase      Phase     `json:"phase"`
 	RecordedAt time.Time `json:"recorded_at"`
+}
+
+// Name 1 to 100 letters, digits and hyphens.
+//
+// Examples: emails
+type Name = string
+
+// NoMembers defines model for NoMembers.
+type NoMembers = map[string]interface{}
+
+// OnUnknown What to do when it is not known whether a request was carried out: send it again under the same idempotency key, ask
+// first by `verify`, or leave it to a person. `verify` where there is one, else `retry`, if left out.
+type OnUnknown string
+
+// PauseRequest defines model for PauseRequest.
+type PauseRequest struct {
+	// PausedUntil Until it is resumed, if left out.
+	PausedUntil *time.Time `json:"paused_until,omitempty"`
+
+	// Reason For people.
+	Reason *string `json:"reason,omitempty"`
 }
 
 // Payment Examples: {"amount":1000,"amount_capturable":0,"amount_captured":1000,"amount_fee":39,"amount_refunded":0,"authorisation_expires_at":null,"capture_method":"automatic","created_at":"2027-01-05T12:00:00.000000Z","currency":"EUR","description":null,"failure_code":null,"id":"pay_01k4x9d2rzfqe8s5v0m3t7a1bc","latest_attempt":{"amount":1000,"failure_code":null,"id":"att_01k4x9d2rzfqe8s5v0m3t7a1bd","kind":"authorise","state":"succeeded"},"metadata":null,"payment_method":"tok_approved","provider":"sandbox","reference":"order-42","status":"captured","updated_at":"2027-01-05T12:00:00.140000Z"}
@@ -904,11 +1710,236 @@ type ProblemItem struct {
 	Param *string `json:"param,omitempty"`
 }
 
+// Queue defines model for Queue.
+type Queue struct {
+	CreatedAt               time.Time `json:"created_at"`
+	MaxBurstSize            int32     `json:"max_burst_size"`
+	MaxConcurrentDispatches int32     `json:"max_concurrent_dispatches"`
+	MaxDispatchesPerSecond  int32     `json:"max_dispatches_per_second"`
+
+	// Name 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Name        Name       `json:"name"`
+	PauseReason *string    `json:"pause_reason"`
+	PausedUntil *time.Time `json:"paused_until"`
+
+	// RetryConfig The whole retry configuration.
+	RetryConfig    RetryConfigShown `json:"retry_config"`
+	State          QueueState       `json:"state"`
+	TaskTTLSeconds int64            `json:"task_ttl_seconds"`
+
+	// Tasks Its tasks that have not ended. On reads of one queue.
+	Tasks               *QueueCounts `json:"tasks,omitempty"`
+	TombstoneTTLSeconds int64        `json:"tombstone_ttl_seconds"`
+	UpdatedAt           time.Time    `json:"updated_at"`
+	Version             int64        `json:"version"`
+}
+
+// QueueState defines model for Queue.State.
+type QueueState string
+
+// QueueChange defines model for QueueChange.
+type QueueChange struct {
+	// MaxBurstSize How many at once. A fifth of the rate, if left out.
+	MaxBurstSize *int32 `json:"max_burst_size,omitempty"`
+
+	// MaxConcurrentDispatches At work at a time, on all nodes together. 100, if left out.
+	MaxConcurrentDispatches *int32 `json:"max_concurrent_dispatches,omitempty"`
+
+	// MaxDispatchesPerSecond 50, if left out.
+	MaxDispatchesPerSecond *int32 `json:"max_dispatches_per_second,omitempty"`
+
+	// RetryConfig How often and when a task is tried again. What is left out is as the preset has it, or the default.
+	RetryConfig *RetryConfig `json:"retry_config,omitempty"`
+
+	// TaskTTLSeconds A task that was not begun by then has expired. 31 days, if left out.
+	TaskTTLSeconds *int64 `json:"task_ttl_seconds,omitempty"`
+
+	// TombstoneTTLSeconds How long the name of a task stays taken after its end. An hour, if left out.
+	TombstoneTTLSeconds *int64 `json:"tombstone_ttl_seconds,omitempty"`
+
+	// Version As it was read; the change is refused when it is another.
+	Version *int64 `json:"version,omitempty"`
+}
+
+// QueueCounts Its tasks that have not ended. On reads of one queue.
+type QueueCounts struct {
+	Available int32 `json:"available"`
+	Blocked   int32 `json:"blocked"`
+
+	// More There are too many tasks to count; these are of the newest 10,000.
+	More      bool  `json:"more"`
+	Retryable int32 `json:"retryable"`
+	Running   int32 `json:"running"`
+	Scheduled int32 `json:"scheduled"`
+}
+
+// QueuePage defines model for QueuePage.
+type QueuePage struct {
+	Data    []Queue `json:"data"`
+	HasMore bool    `json:"has_more"`
+
+	// NextCursor Where the next page begins; null at the end.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// QueueRequest defines model for QueueRequest.
+type QueueRequest struct {
+	// MaxBurstSize How many at once. A fifth of the rate, if left out.
+	MaxBurstSize *int32 `json:"max_burst_size,omitempty"`
+
+	// MaxConcurrentDispatches At work at a time, on all nodes together. 100, if left out.
+	MaxConcurrentDispatches *int32 `json:"max_concurrent_dispatches,omitempty"`
+
+	// MaxDispatchesPerSecond 50, if left out.
+	MaxDispatchesPerSecond *int32 `json:"max_dispatches_per_second,omitempty"`
+
+	// Name 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Name Name `json:"name"`
+
+	// RetryConfig How often and when a task is tried again. What is left out is as the preset has it, or the default.
+	RetryConfig *RetryConfig `json:"retry_config,omitempty"`
+
+	// TaskTTLSeconds A task that was not begun by then has expired. 31 days, if left out.
+	TaskTTLSeconds *int64 `json:"task_ttl_seconds,omitempty"`
+
+	// TombstoneTTLSeconds How long the name of a task stays taken after its end. An hour, if left out.
+	TombstoneTTLSeconds *int64 `json:"tombstone_ttl_seconds,omitempty"`
+}
+
+// RateLimit defines model for RateLimit.
+type RateLimit struct {
+	// Burst How many at once, at the pace of the limit; 0: the limit.
+	Burst *int64 `json:"burst,omitempty"`
+
+	// Limit How many within any period.
+	Limit int64 `json:"limit"`
+
+	// Name 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Name Name `json:"name"`
+
+	// Per Whether it counts all requests, or those of each limit key.
+	Per           *RateLimitPer `json:"per,omitempty"`
+	PeriodSeconds int64         `json:"period_seconds"`
+
+	// Units What one unit of a task costs here; 0: 1.
+	Units *int64 `json:"units,omitempty"`
+}
+
+// RateLimitPer Whether it counts all requests, or those of each limit key.
+type RateLimitPer string
+
+// Redaction What the history does not keep of requests and answers.
+type Redaction struct {
+	Headers *[]string `json:"headers,omitempty"`
+
+	// Pointers JSON pointers (RFC 6901) into bodies; a segment `*` stands for all.
+	Pointers *[]string `json:"pointers,omitempty"`
+}
+
 // RefundRequest defines model for RefundRequest.
 type RefundRequest struct {
 	// Amount In minor units; all that is refundable, if left out.
 	Amount *int64 `json:"amount,omitempty"`
 }
+
+// Replay defines model for Replay.
+type Replay struct {
+	Canary    int32      `json:"canary"`
+	CreatedAt time.Time  `json:"created_at"`
+	EndedAt   *time.Time `json:"ended_at"`
+	Failed    int32      `json:"failed"`
+
+	// ID Examples: rpl_01k4x9d2rzfqe8s5v0m3t7a1bc
+	ID                     ReplayID `json:"id"`
+	MaxDispatchesPerSecond int32    `json:"max_dispatches_per_second"`
+	NewKey                 bool     `json:"new_key"`
+
+	// Replayed Tasks queued so far.
+	Replayed             int32       `json:"replayed"`
+	RequestedBy          string      `json:"requested_by"`
+	State                ReplayState `json:"state"`
+	StopAtFailurePercent int32       `json:"stop_at_failure_percent"`
+	Succeeded            int32       `json:"succeeded"`
+
+	// TakenBack Cancelled before they were begun; their letters are open again.
+	TakenBack int32     `json:"taken_back"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// ReplayState defines model for Replay.State.
+type ReplayState string
+
+// ReplayID Examples: rpl_01k4x9d2rzfqe8s5v0m3t7a1bc
+type ReplayID = string
+
+// ReplayPreview defines model for ReplayPreview.
+type ReplayPreview struct {
+	Count int32 `json:"count"`
+
+	// More There are more than that.
+	More   bool         `json:"more"`
+	Sample []DeadLetter `json:"sample"`
+}
+
+// ReplayRequest defines model for ReplayRequest.
+type ReplayRequest struct {
+	Canary                 *int32       `json:"canary,omitempty"`
+	DryRun                 *bool        `json:"dry_run,omitempty"`
+	Filter                 LetterFilter `json:"filter"`
+	MaxDispatchesPerSecond *int32       `json:"max_dispatches_per_second,omitempty"`
+	NewKey                 *bool        `json:"new_key,omitempty"`
+
+	// StopAtFailurePercent 100: it does not stop.
+	StopAtFailurePercent *int32 `json:"stop_at_failure_percent,omitempty"`
+}
+
+// Resolution defines model for Resolution.
+type Resolution string
+
+// ResumeRequest defines model for ResumeRequest.
+type ResumeRequest struct {
+	DespiteRetryAfter *bool `json:"despite_retry_after,omitempty"`
+}
+
+// RetryConfig How often and when a task is tried again. What is left out is as the preset has it, or the default.
+type RetryConfig struct {
+	// JitterPercent By how much a pause varies either way. 20, if left out.
+	JitterPercent *int32 `json:"jitter_percent,omitempty"`
+
+	// MaxAttempts The first included; -1: no bound. 20, if left out.
+	MaxAttempts *int32 `json:"max_attempts,omitempty"`
+
+	// MaxBackoffSeconds The longest pause. 6 hours, if left out.
+	MaxBackoffSeconds *int32 `json:"max_backoff_seconds,omitempty"`
+	MaxDoublings      *int32 `json:"max_doublings,omitempty"`
+
+	// MaxRetryDurationSeconds From the first attempt to the last; 0: no bound. 72 hours, if left out.
+	MaxRetryDurationSeconds *int32 `json:"max_retry_duration_seconds,omitempty"`
+
+	// MinBackoffSeconds The first pause. 5 seconds, if left out.
+	MinBackoffSeconds *int32             `json:"min_backoff_seconds,omitempty"`
+	Preset            *RetryConfigPreset `json:"preset,omitempty"`
+
+	// ScheduleSeconds Pauses in their order, in place of all backoffs.
+	ScheduleSeconds *[]int32 `json:"schedule_seconds,omitempty"`
+}
+
+// RetryConfigPreset defines model for RetryConfig.Preset.
+type RetryConfigPreset string
+
+// RetryConfigShown The whole retry configuration.
+type RetryConfigShown map[string]interface{}
+
+// SecretRef Where the secret is, `env:NAME` or `file:/path`; never the secret itself.
+//
+// Examples: env:SECRET_STRIPE
+type SecretRef = string
 
 // StatementLine One movement of the account, with the balance after it.
 type StatementLine struct {
@@ -975,14 +2006,266 @@ type StatementPage struct {
 	NextCursor *string `json:"next_cursor"`
 }
 
+// Task defines model for Task.
+type Task struct {
+	// Attempts Those begun so far.
+	Attempts int32 `json:"attempts"`
+
+	// Cancelling It will be cancelled when the attempt ends.
+	Cancelling  bool      `json:"cancelling"`
+	CreatedAt   time.Time `json:"created_at"`
+	Destination *string   `json:"destination"`
+
+	// DueAt When the next attempt is wanted; of a running one, when its lease ends; null when it has ended.
+	DueAt          *time.Time `json:"due_at"`
+	EndedAt        *time.Time `json:"ended_at"`
+	ExpiresAt      *time.Time `json:"expires_at"`
+	FairnessKey    *string    `json:"fairness_key"`
+	FairnessWeight float32    `json:"fairness_weight"`
+	FirstFailedAt  *time.Time `json:"first_failed_at"`
+
+	// HTTPRequest What it sends. On reads of one task.
+	HTTPRequest *map[string]interface{} `json:"http_request,omitempty"`
+
+	// ID Examples: tsk_01k4x9d2rzfqe8s5v0m3t7a1bc
+	ID             TaskID `json:"id"`
+	IdempotencyKey string `json:"idempotency_key"`
+
+	// Kind `http`, or one of Kontor's own.
+	Kind        string       `json:"kind"`
+	LastAttempt *TaskAttempt `json:"last_attempt"`
+
+	// LeasedBy The node that works on it.
+	LeasedBy    *string `json:"leased_by"`
+	LimitKey    *string `json:"limit_key"`
+	Name        *string `json:"name"`
+	OrderingKey *string `json:"ordering_key"`
+	Priority    int32   `json:"priority"`
+	Queue       string  `json:"queue"`
+
+	// ReplayOf The task of whose dead letter it is the replay.
+	ReplayOf *string `json:"replay_of"`
+
+	// RetryConfig Its own; null: as its queue has it.
+	RetryConfig  *map[string]interface{} `json:"retry_config"`
+	ScheduleTime *time.Time              `json:"schedule_time"`
+
+	// State - `scheduled`: wanted later
+	// - `available`: may begin; `waiting` says what it waits for
+	// - `blocked`: an earlier one with its ordering key has not ended
+	// - `running`: an attempt is under way
+	// - `retryable`: there will be another attempt
+	// - `completed`: done
+	// - `cancelled`: somebody wanted it no more
+	// - `discarded`: it has failed for good, and there is a dead letter
+	// - `expired`: it was too late to begin, and there is a dead letter
+	State          TaskState `json:"state"`
+	SubjectID      *string   `json:"subject_id"`
+	SubjectType    *string   `json:"subject_type"`
+	Tags           []string  `json:"tags"`
+	TimeoutSeconds *int32    `json:"timeout_seconds"`
+	Traceparent    *string   `json:"traceparent"`
+	Units          int32     `json:"units"`
+
+	// Waiting What it waits for. On reads of one task; null when it runs or has ended.
+	Waiting *Waiting `json:"waiting,omitempty"`
+}
+
+// TaskAttempt defines model for TaskAttempt.
+type TaskAttempt struct {
+	Error     *string `json:"error"`
+	ErrorCode *string `json:"error_code"`
+
+	// Exchange Request and answer, redacted and cut.
+	Exchange   *map[string]interface{} `json:"exchange,omitempty"`
+	FinishedAt time.Time               `json:"finished_at"`
+
+	// NextDueAt When the next one was wanted; null: it was the last.
+	NextDueAt *time.Time `json:"next_due_at"`
+	Node      string     `json:"node"`
+	Number    int32      `json:"number"`
+
+	// Outcome Examples: succeeded
+	Outcome   string    `json:"outcome"`
+	StartedAt time.Time `json:"started_at"`
+
+	// Status HTTP status of the answer.
+	Status *int32 `json:"status"`
+}
+
+// TaskAttemptPage defines model for TaskAttemptPage.
+type TaskAttemptPage struct {
+	Data    []TaskAttempt `json:"data"`
+	HasMore bool          `json:"has_more"`
+
+	// NextCursor Where the next page begins; null at the end.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// TaskBatch defines model for TaskBatch.
+type TaskBatch struct {
+	Created      int32 `json:"created"`
+	Deduplicated int32 `json:"deduplicated"`
+
+	// Tasks In the order of the request.
+	Tasks []TaskCreated `json:"tasks"`
+}
+
+// TaskBatchRequest defines model for TaskBatchRequest.
+type TaskBatchRequest struct {
+	Tasks []TaskRequest `json:"tasks"`
+}
+
+// TaskCreated defines model for TaskCreated.
+type TaskCreated struct {
+	// Deduplicated Nothing was queued; the task that has the name or the unique key is this one.
+	Deduplicated bool `json:"deduplicated"`
+
+	// ID Examples: tsk_01k4x9d2rzfqe8s5v0m3t7a1bc
+	ID TaskID `json:"id"`
+}
+
+// TaskID Examples: tsk_01k4x9d2rzfqe8s5v0m3t7a1bc
+type TaskID = string
+
+// TaskPage defines model for TaskPage.
+type TaskPage struct {
+	Data    []Task `json:"data"`
+	HasMore bool   `json:"has_more"`
+
+	// NextCursor Where the next page begins; null at the end.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// TaskRequest defines model for TaskRequest.
+type TaskRequest struct {
+	// Destination 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Destination Name `json:"destination"`
+
+	// ExpiresAt When it is too late to begin. The queue's time to live, if left out.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// FairnessKey Those with different ones take turns.
+	FairnessKey *string `json:"fairness_key,omitempty"`
+
+	// FairnessWeight Its share among them.
+	FairnessWeight *int32      `json:"fairness_weight,omitempty"`
+	HTTPRequest    HTTPRequest `json:"http_request"`
+
+	// IdempotencyKey What the other side gets with every attempt. The task's id, if left out.
+	IdempotencyKey *string `json:"idempotency_key,omitempty"`
+
+	// LimitKey Which of the destination's limits by key it counts against.
+	LimitKey *string `json:"limit_key,omitempty"`
+
+	// Name Your own name for it. While the task lives and for some time after, no other can have it.
+	Name *string `json:"name,omitempty"`
+
+	// OnUnknown What to do when it is not known whether a request was carried out: send it again under the same idempotency key, ask
+	// first by `verify`, or leave it to a person. `verify` where there is one, else `retry`, if left out.
+	OnUnknown *OnUnknown `json:"on_unknown,omitempty"`
+
+	// OrderingKey Tasks of a queue with the same one are done one after the other.
+	OrderingKey *string `json:"ordering_key,omitempty"`
+
+	// Priority 1 comes first.
+	Priority *int32 `json:"priority,omitempty"`
+
+	// Queue 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Queue *Name `json:"queue,omitempty"`
+
+	// RetryConfig How often and when a task is tried again. What is left out is as the preset has it, or the default.
+	RetryConfig *RetryConfig `json:"retry_config,omitempty"`
+
+	// ScheduleTime When it is wanted. At once, if left out.
+	ScheduleTime *time.Time `json:"schedule_time,omitempty"`
+
+	// SubjectID Examples: 42
+	SubjectID *string `json:"subject_id,omitempty"`
+
+	// SubjectType What it is about, for searching.
+	//
+	// Examples: invoice
+	SubjectType *string   `json:"subject_type,omitempty"`
+	Tags        *[]string `json:"tags,omitempty"`
+
+	// TimeoutSeconds Of one attempt. The destination's, if left out.
+	TimeoutSeconds *int32 `json:"timeout_seconds,omitempty"`
+
+	// Traceparent Of W3C Trace Context.
+	Traceparent *string `json:"traceparent,omitempty"`
+
+	// UniqueKey No second task can have it while this one lives, or within `unique_period_seconds`.
+	UniqueKey           *string `json:"unique_key,omitempty"`
+	UniquePeriodSeconds *int64  `json:"unique_period_seconds,omitempty"`
+
+	// Units How much of a limit one attempt uses.
+	Units  *int32       `json:"units,omitempty"`
+	Verify *HTTPRequest `json:"verify,omitempty"`
+}
+
+// TaskState - `scheduled`: wanted later
+// - `available`: may begin; `waiting` says what it waits for
+// - `blocked`: an earlier one with its ordering key has not ended
+// - `running`: an attempt is under way
+// - `retryable`: there will be another attempt
+// - `completed`: done
+// - `cancelled`: somebody wanted it no more
+// - `discarded`: it has failed for good, and there is a dead letter
+// - `expired`: it was too late to begin, and there is a dead letter
+type TaskState string
+
 // Version How many movements the account has had, without gaps.
 type Version = int64
 
 // VoidRequest defines model for VoidRequest.
 type VoidRequest = map[string]interface{}
 
+// Waiting What it waits for. On reads of one task; null when it runs or has ended.
+type Waiting struct {
+	// Behind The task with the same ordering key whose turn it is.
+	Behind *string `json:"behind"`
+
+	// EstimatedAt When it is likely to begin; null: nobody knows.
+	EstimatedAt *time.Time `json:"estimated_at"`
+	For         WaitingFor `json:"for"`
+
+	// HeldBy What holds the destination.
+	HeldBy *string `json:"held_by"`
+
+	// Limit The limit that is used up.
+	Limit *string `json:"limit"`
+
+	// PerSecond How many can begin in a second; null: nobody knows.
+	PerSecond *float32 `json:"per_second"`
+
+	// Position How many come before it.
+	Position int32 `json:"position"`
+
+	// PositionMore There are more than that.
+	PositionMore bool `json:"position_more"`
+
+	// Sentence For people.
+	Sentence string `json:"sentence"`
+
+	// Until When that ends; null: nobody knows, or when somebody acts.
+	Until *time.Time `json:"until"`
+}
+
+// WaitingFor defines model for Waiting.For.
+type WaitingFor string
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DestinationName 1 to 100 letters, digits and hyphens.
+//
+// Examples: emails
+type DestinationName = Name
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
@@ -993,6 +2276,11 @@ type Limit = int32
 // Prefer defines model for Prefer.
 type Prefer = string
 
+// QueueName 1 to 100 letters, digits and hyphens.
+//
+// Examples: emails
+type QueueName = Name
+
 // EntryChanged Examples: {"balances":[{"account":"customers/ada/wallet","asset":"EUR","available":8750,"credits_pending":0,"credits_posted":10000,"debits_pending":0,"debits_posted":1250,"posted":8750,"scale":2,"version":2}],"code":"transfer","effective_at":"2027-01-05T12:00:00.000000Z","expires_at":null,"id":"ent_01k4x9d2rzfqe8s5v0m3t7a1bc","metadata":null,"postings":[{"amount":1250,"credit_account":"customers/bob/wallet","debit_account":"customers/ada/wallet"}],"recorded_at":"2027-01-05T12:00:00.000000Z","reference":"transfer-7","reversal_of":null,"state":"posted"}
 type EntryChanged = Entry
 
@@ -1001,6 +2289,112 @@ type PaymentAccepted = Payment
 
 // PaymentChanged Examples: {"amount":1000,"amount_capturable":0,"amount_captured":1000,"amount_fee":39,"amount_refunded":0,"authorisation_expires_at":null,"capture_method":"automatic","created_at":"2027-01-05T12:00:00.000000Z","currency":"EUR","description":null,"failure_code":null,"id":"pay_01k4x9d2rzfqe8s5v0m3t7a1bc","latest_attempt":{"amount":1000,"failure_code":null,"id":"att_01k4x9d2rzfqe8s5v0m3t7a1bd","kind":"authorise","state":"succeeded"},"metadata":null,"payment_method":"tok_approved","provider":"sandbox","reference":"order-42","status":"captured","updated_at":"2027-01-05T12:00:00.140000Z"}
 type PaymentChanged = Payment
+
+// ListDeadLettersParams defines parameters for ListDeadLetters.
+type ListDeadLettersParams struct {
+	// Resolution Only those that were resolved so.
+	Resolution *Resolution `form:"resolution,omitempty" json:"resolution,omitempty"`
+
+	// Reason Only tasks that failed for this reason.
+	Reason *DeadReason `form:"reason,omitempty" json:"reason,omitempty"`
+
+	// Fingerprint Only failures that are alike.
+	Fingerprint *Fingerprint `form:"fingerprint,omitempty" json:"fingerprint,omitempty"`
+
+	// Queue Only of this queue.
+	Queue *Name `form:"queue,omitempty" json:"queue,omitempty"`
+
+	// Destination Only for this destination.
+	Destination *Name `form:"destination,omitempty" json:"destination,omitempty"`
+
+	// Kind Only of this kind.
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// SubjectType Only about this type of subject.
+	SubjectType *string `form:"subject_type,omitempty" json:"subject_type,omitempty"`
+
+	// SubjectID Only about this subject.
+	SubjectID *string `form:"subject_id,omitempty" json:"subject_id,omitempty"`
+
+	// DeadFrom Only those that failed for good at or after this time.
+	DeadFrom *time.Time `form:"dead_from,omitempty" json:"dead_from,omitempty"`
+
+	// DeadTo Only those that failed for good before this time.
+	DeadTo *time.Time `form:"dead_to,omitempty" json:"dead_to,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListDeadLetterGroupsParams defines parameters for ListDeadLetterGroups.
+type ListDeadLetterGroupsParams struct {
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// DiscardDeadLetterParams defines parameters for DiscardDeadLetter.
+type DiscardDeadLetterParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// ReplayDeadLetterParams defines parameters for ReplayDeadLetter.
+type ReplayDeadLetterParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// ListDestinationsParams defines parameters for ListDestinations.
+type ListDestinationsParams struct {
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateDestinationParams defines parameters for CreateDestination.
+type CreateDestinationParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// DeleteDestinationParams defines parameters for DeleteDestination.
+type DeleteDestinationParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// UpdateDestinationParams defines parameters for UpdateDestination.
+type UpdateDestinationParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// PauseDestinationParams defines parameters for PauseDestination.
+type PauseDestinationParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// ResumeDestinationParams defines parameters for ResumeDestination.
+type ResumeDestinationParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
 
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
@@ -1125,6 +2519,13 @@ type VoidEntryParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 }
 
+// ConsumeLimitParams defines parameters for ConsumeLimit.
+type ConsumeLimitParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
 // ListPaymentsParams defines parameters for ListPayments.
 type ListPaymentsParams struct {
 	// Status Only payments in this status.
@@ -1190,6 +2591,162 @@ type VoidPaymentParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
+// ListQueuesParams defines parameters for ListQueues.
+type ListQueuesParams struct {
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateQueueParams defines parameters for CreateQueue.
+type CreateQueueParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// DeleteQueueParams defines parameters for DeleteQueue.
+type DeleteQueueParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// UpdateQueueParams defines parameters for UpdateQueue.
+type UpdateQueueParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// DrainQueueParams defines parameters for DrainQueue.
+type DrainQueueParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// PauseQueueParams defines parameters for PauseQueue.
+type PauseQueueParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// ResumeQueueParams defines parameters for ResumeQueue.
+type ResumeQueueParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// CreateReplayParams defines parameters for CreateReplay.
+type CreateReplayParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// CancelReplayParams defines parameters for CancelReplay.
+type CancelReplayParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// ListTasksParams defines parameters for ListTasks.
+type ListTasksParams struct {
+	// State Only tasks in this state.
+	State *TaskState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Queue Only tasks of this queue.
+	Queue *Name `form:"queue,omitempty" json:"queue,omitempty"`
+
+	// Destination Only tasks for this destination.
+	Destination *Name `form:"destination,omitempty" json:"destination,omitempty"`
+
+	// Kind Only tasks of this kind.
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// SubjectType Only tasks about this type of subject.
+	SubjectType *string `form:"subject_type,omitempty" json:"subject_type,omitempty"`
+
+	// SubjectID Only tasks about this subject.
+	SubjectID *string `form:"subject_id,omitempty" json:"subject_id,omitempty"`
+
+	// Tag Only tasks with this tag.
+	Tag *string `form:"tag,omitempty" json:"tag,omitempty"`
+
+	// CreatedFrom Only tasks queued at or after this time.
+	CreatedFrom *time.Time `form:"created_from,omitempty" json:"created_from,omitempty"`
+
+	// CreatedTo Only tasks queued before this time.
+	CreatedTo *time.Time `form:"created_to,omitempty" json:"created_to,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateTaskParams defines parameters for CreateTask.
+type CreateTaskParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// CreateTaskBatchParams defines parameters for CreateTaskBatch.
+type CreateTaskBatchParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// ListTaskAttemptsParams defines parameters for ListTaskAttempts.
+type ListTaskAttemptsParams struct {
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CancelTaskParams defines parameters for CancelTask.
+type CancelTaskParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// RunTaskParams defines parameters for RunTask.
+type RunTaskParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
+// DiscardDeadLetterJSONRequestBody defines body for DiscardDeadLetter for application/json ContentType.
+type DiscardDeadLetterJSONRequestBody = DiscardRequest
+
+// ReplayDeadLetterJSONRequestBody defines body for ReplayDeadLetter for application/json ContentType.
+type ReplayDeadLetterJSONRequestBody = LetterReplayRequest
+
+// CreateDestinationJSONRequestBody defines body for CreateDestination for application/json ContentType.
+type CreateDestinationJSONRequestBody = DestinationRequest
+
+// UpdateDestinationJSONRequestBody defines body for UpdateDestination for application/json ContentType.
+type UpdateDestinationJSONRequestBody = DestinationChange
+
+// PauseDestinationJSONRequestBody defines body for PauseDestination for application/json ContentType.
+type PauseDestinationJSONRequestBody = PauseRequest
+
+// ResumeDestinationJSONRequestBody defines body for ResumeDestination for application/json ContentType.
+type ResumeDestinationJSONRequestBody = ResumeRequest
+
 // CreateAccountJSONRequestBody defines body for CreateAccount for application/json ContentType.
 type CreateAccountJSONRequestBody = AccountRequest
 
@@ -1208,6 +2765,9 @@ type ReverseEntryJSONRequestBody = EntryReverseRequest
 // VoidEntryJSONRequestBody defines body for VoidEntry for application/json ContentType.
 type VoidEntryJSONRequestBody = EntryVoidRequest
 
+// ConsumeLimitJSONRequestBody defines body for ConsumeLimit for application/json ContentType.
+type ConsumeLimitJSONRequestBody = ConsumeRequest
+
 // CreatePaymentJSONRequestBody defines body for CreatePayment for application/json ContentType.
 type CreatePaymentJSONRequestBody = PaymentRequest
 
@@ -1220,8 +2780,77 @@ type RefundPaymentJSONRequestBody = RefundRequest
 // VoidPaymentJSONRequestBody defines body for VoidPayment for application/json ContentType.
 type VoidPaymentJSONRequestBody = VoidRequest
 
+// CreateQueueJSONRequestBody defines body for CreateQueue for application/json ContentType.
+type CreateQueueJSONRequestBody = QueueRequest
+
+// UpdateQueueJSONRequestBody defines body for UpdateQueue for application/json ContentType.
+type UpdateQueueJSONRequestBody = QueueChange
+
+// DrainQueueJSONRequestBody defines body for DrainQueue for application/json ContentType.
+type DrainQueueJSONRequestBody = NoMembers
+
+// PauseQueueJSONRequestBody defines body for PauseQueue for application/json ContentType.
+type PauseQueueJSONRequestBody = PauseRequest
+
+// ResumeQueueJSONRequestBody defines body for ResumeQueue for application/json ContentType.
+type ResumeQueueJSONRequestBody = NoMembers
+
+// CreateReplayJSONRequestBody defines body for CreateReplay for application/json ContentType.
+type CreateReplayJSONRequestBody = ReplayRequest
+
+// CancelReplayJSONRequestBody defines body for CancelReplay for application/json ContentType.
+type CancelReplayJSONRequestBody = NoMembers
+
+// CreateTaskJSONRequestBody defines body for CreateTask for application/json ContentType.
+type CreateTaskJSONRequestBody = TaskRequest
+
+// CreateTaskBatchJSONRequestBody defines body for CreateTaskBatch for application/json ContentType.
+type CreateTaskBatchJSONRequestBody = TaskBatchRequest
+
+// CancelTaskJSONRequestBody defines body for CancelTask for application/json ContentType.
+type CancelTaskJSONRequestBody = NoMembers
+
+// RunTaskJSONRequestBody defines body for RunTask for application/json ContentType.
+type RunTaskJSONRequestBody = NoMembers
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListDeadLetters List dead letters
+	// (GET /v1/dead-letters)
+	ListDeadLetters(w http.ResponseWriter, r *http.Request, params ListDeadLettersParams)
+	// ListDeadLetterGroups Group dead letters
+	// (GET /v1/dead-letters/groups)
+	ListDeadLetterGroups(w http.ResponseWriter, r *http.Request, params ListDeadLetterGroupsParams)
+	// GetDeadLetter Get a dead letter
+	// (GET /v1/dead-letters/{task_id})
+	GetDeadLetter(w http.ResponseWriter, r *http.Request, taskID TaskID)
+	// DiscardDeadLetter Discard a dead letter
+	// (POST /v1/dead-letters/{task_id}/discard)
+	DiscardDeadLetter(w http.ResponseWriter, r *http.Request, taskID TaskID, params DiscardDeadLetterParams)
+	// ReplayDeadLetter Replay a dead letter
+	// (POST /v1/dead-letters/{task_id}/replay)
+	ReplayDeadLetter(w http.ResponseWriter, r *http.Request, taskID TaskID, params ReplayDeadLetterParams)
+	// ListDestinations List destinations
+	// (GET /v1/destinations)
+	ListDestinations(w http.ResponseWriter, r *http.Request, params ListDestinationsParams)
+	// CreateDestination Make a destination
+	// (POST /v1/destinations)
+	CreateDestination(w http.ResponseWriter, r *http.Request, params CreateDestinationParams)
+	// DeleteDestination Delete a destination
+	// (DELETE /v1/destinations/{destination})
+	DeleteDestination(w http.ResponseWriter, r *http.Request, destination DestinationName, params DeleteDestinationParams)
+	// GetDestination Get a destination
+	// (GET /v1/destinations/{destination})
+	GetDestination(w http.ResponseWriter, r *http.Request, destination DestinationName)
+	// UpdateDestination Change a destination
+	// (PATCH /v1/destinations/{destination})
+	UpdateDestination(w http.ResponseWriter, r *http.Request, destination DestinationName, params UpdateDestinationParams)
+	// PauseDestination Pause a destination
+	// (POST /v1/destinations/{destination}/pause)
+	PauseDestination(w http.ResponseWriter, r *http.Request, destination DestinationName, params PauseDestinationParams)
+	// ResumeDestination Resume a destination
+	// (POST /v1/destinations/{destination}/resume)
+	ResumeDestination(w http.ResponseWriter, r *http.Request, destination DestinationName, params ResumeDestinationParams)
 	// ListEvents Read events
 	// (GET /v1/events)
 	ListEvents(w http.ResponseWriter, r *http.Request, params ListEventsParams)
@@ -1261,6 +2890,9 @@ type ServerInterface interface {
 	// VoidEntry Void a pending entry
 	// (POST /v1/ledger/entries/{entry_id}/void)
 	VoidEntry(w http.ResponseWriter, r *http.Request, entryID EntryID, params VoidEntryParams)
+	// ConsumeLimit Count a call that is made elsewhere
+	// (POST /v1/limits/consume)
+	ConsumeLimit(w http.ResponseWriter, r *http.Request, params ConsumeLimitParams)
 	// GetContract Get this contract
 	// (GET /v1/openapi.json)
 	GetContract(w http.ResponseWriter, r *http.Request)
@@ -1282,6 +2914,60 @@ type ServerInterface interface {
 	// VoidPayment Void an authorisation
 	// (POST /v1/payments/{payment_id}/void)
 	VoidPayment(w http.ResponseWriter, r *http.Request, paymentID PaymentID, params VoidPaymentParams)
+	// ListQueues List queues
+	// (GET /v1/queues)
+	ListQueues(w http.ResponseWriter, r *http.Request, params ListQueuesParams)
+	// CreateQueue Make a queue
+	// (POST /v1/queues)
+	CreateQueue(w http.ResponseWriter, r *http.Request, params CreateQueueParams)
+	// DeleteQueue Delete a queue
+	// (DELETE /v1/queues/{queue})
+	DeleteQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params DeleteQueueParams)
+	// GetQueue Get a queue
+	// (GET /v1/queues/{queue})
+	GetQueue(w http.ResponseWriter, r *http.Request, queue QueueName)
+	// UpdateQueue Change a queue
+	// (PATCH /v1/queues/{queue})
+	UpdateQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params UpdateQueueParams)
+	// DrainQueue Drain a queue
+	// (POST /v1/queues/{queue}/drain)
+	DrainQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params DrainQueueParams)
+	// PauseQueue Pause a queue
+	// (POST /v1/queues/{queue}/pause)
+	PauseQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params PauseQueueParams)
+	// ResumeQueue Resume a queue
+	// (POST /v1/queues/{queue}/resume)
+	ResumeQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params ResumeQueueParams)
+	// CreateReplay Replay many dead letters
+	// (POST /v1/replays)
+	CreateReplay(w http.ResponseWriter, r *http.Request, params CreateReplayParams)
+	// GetReplay Get a replay
+	// (GET /v1/replays/{replay_id})
+	GetReplay(w http.ResponseWriter, r *http.Request, replayID ReplayID)
+	// CancelReplay Cancel a replay
+	// (POST /v1/replays/{replay_id}/cancel)
+	CancelReplay(w http.ResponseWriter, r *http.Request, replayID ReplayID, params CancelReplayParams)
+	// ListTasks List tasks
+	// (GET /v1/tasks)
+	ListTasks(w http.ResponseWriter, r *http.Request, params ListTasksParams)
+	// CreateTask Queue a task
+	// (POST /v1/tasks)
+	CreateTask(w http.ResponseWriter, r *http.Request, params CreateTaskParams)
+	// CreateTaskBatch Queue many tasks
+	// (POST /v1/tasks/batch)
+	CreateTaskBatch(w http.ResponseWriter, r *http.Request, params CreateTaskBatchParams)
+	// GetTask Get a task
+	// (GET /v1/tasks/{task_id})
+	GetTask(w http.ResponseWriter, r *http.Request, taskID TaskID)
+	// ListTaskAttempts List a task's attempts
+	// (GET /v1/tasks/{task_id}/attempts)
+	ListTaskAttempts(w http.ResponseWriter, r *http.Request, taskID TaskID, params ListTaskAttemptsParams)
+	// CancelTask Cancel a task
+	// (POST /v1/tasks/{task_id}/cancel)
+	CancelTask(w http.ResponseWriter, r *http.Request, taskID TaskID, params CancelTaskParams)
+	// RunTask Run a task now
+	// (POST /v1/tasks/{task_id}/run)
+	RunTask(w http.ResponseWriter, r *http.Request, taskID TaskID, params RunTaskParams)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -1292,6 +2978,695 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// ListDeadLetters operation middleware
+func (siw *ServerInterfaceWrapper) ListDeadLetters(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeadLettersParams
+
+	// ------------- Optional query parameter "resolution" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resolution", r.URL.Query(), &params.Resolution, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resolution"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resolution", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "reason" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", r.URL.Query(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "reason"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "reason", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "fingerprint" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "fingerprint", r.URL.Query(), &params.Fingerprint, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "fingerprint"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "fingerprint", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "queue" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "queue", r.URL.Query(), &params.Queue, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "queue"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "destination" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "destination", r.URL.Query(), &params.Destination, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "destination"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "destination", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "subject_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subject_type", r.URL.Query(), &params.SubjectType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "subject_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "subject_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "subject_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subject_id", r.URL.Query(), &params.SubjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "subject_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "subject_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "dead_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dead_from", r.URL.Query(), &params.DeadFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dead_from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dead_from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "dead_to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dead_to", r.URL.Query(), &params.DeadTo, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dead_to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dead_to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDeadLetters(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListDeadLetterGroups operation middleware
+func (siw *ServerInterfaceWrapper) ListDeadLetterGroups(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeadLetterGroupsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDeadLetterGroups(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetDeadLetter operation middleware
+func (siw *ServerInterfaceWrapper) GetDeadLetter(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetDeadLetter(w, r, taskID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DiscardDeadLetter operation middleware
+func (siw *ServerInterfaceWrapper) DiscardDeadLetter(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DiscardDeadLetterParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DiscardDeadLetter(w, r, taskID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReplayDeadLetter operation middleware
+func (siw *ServerInterfaceWrapper) ReplayDeadLetter(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplayDeadLetterParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReplayDeadLetter(w, r, taskID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListDestinations operation middleware
+func (siw *ServerInterfaceWrapper) ListDestinations(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDestinationsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDestinations(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateDestination operation middleware
+func (siw *ServerInterfaceWrapper) CreateDestination(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateDestinationParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateDestination(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteDestination operation middleware
+func (siw *ServerInterfaceWrapper) DeleteDestination(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "destination" -------------
+	var destination DestinationName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "destination", r.PathValue("destination"), &destination, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "destination", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteDestinationParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteDestination(w, r, destination, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetDestination operation middleware
+func (siw *ServerInterfaceWrapper) GetDestination(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "destination" -------------
+	var destination DestinationName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "destination", r.PathValue("destination"), &destination, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "destination", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetDestination(w, r, destination)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateDestination operation middleware
+func (siw *ServerInterfaceWrapper) UpdateDestination(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "destination" -------------
+	var destination DestinationName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "destination", r.PathValue("destination"), &destination, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "destination", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateDestinationParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateDestination(w, r, destination, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PauseDestination operation middleware
+func (siw *ServerInterfaceWrapper) PauseDestination(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "destination" -------------
+	var destination DestinationName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "destination", r.PathValue("destination"), &destination, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "destination", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseDestinationParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PauseDestination(w, r, destination, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResumeDestination operation middleware
+func (siw *ServerInterfaceWrapper) ResumeDestination(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "destination" -------------
+	var destination DestinationName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "destination", r.PathValue("destination"), &destination, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "destination", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeDestinationParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResumeDestination(w, r, destination, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // ListEvents operation middleware
 func (siw *ServerInterfaceWrapper) ListEvents(w http.ResponseWriter, r *http.Request) {
@@ -2033,6 +4408,51 @@ func (siw *ServerInterfaceWrapper) VoidEntry(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// ConsumeLimit operation middleware
+func (siw *ServerInterfaceWrapper) ConsumeLimit(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ConsumeLimitParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ConsumeLimit(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetContract operation middleware
 func (siw *ServerInterfaceWrapper) GetContract(w http.ResponseWriter, r *http.Request) {
 
@@ -2454,6 +4874,960 @@ func (siw *ServerInterfaceWrapper) VoidPayment(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// ListQueues operation middleware
+func (siw *ServerInterfaceWrapper) ListQueues(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListQueuesParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListQueues(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateQueue operation middleware
+func (siw *ServerInterfaceWrapper) CreateQueue(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateQueueParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateQueue(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteQueue operation middleware
+func (siw *ServerInterfaceWrapper) DeleteQueue(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "queue" -------------
+	var queue QueueName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "queue", r.PathValue("queue"), &queue, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteQueueParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteQueue(w, r, queue, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetQueue operation middleware
+func (siw *ServerInterfaceWrapper) GetQueue(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "queue" -------------
+	var queue QueueName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "queue", r.PathValue("queue"), &queue, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetQueue(w, r, queue)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateQueue operation middleware
+func (siw *ServerInterfaceWrapper) UpdateQueue(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "queue" -------------
+	var queue QueueName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "queue", r.PathValue("queue"), &queue, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateQueueParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateQueue(w, r, queue, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DrainQueue operation middleware
+func (siw *ServerInterfaceWrapper) DrainQueue(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "queue" -------------
+	var queue QueueName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "queue", r.PathValue("queue"), &queue, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DrainQueueParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DrainQueue(w, r, queue, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PauseQueue operation middleware
+func (siw *ServerInterfaceWrapper) PauseQueue(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "queue" -------------
+	var queue QueueName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "queue", r.PathValue("queue"), &queue, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseQueueParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PauseQueue(w, r, queue, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResumeQueue operation middleware
+func (siw *ServerInterfaceWrapper) ResumeQueue(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "queue" -------------
+	var queue QueueName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "queue", r.PathValue("queue"), &queue, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeQueueParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResumeQueue(w, r, queue, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateReplay operation middleware
+func (siw *ServerInterfaceWrapper) CreateReplay(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateReplayParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateReplay(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetReplay operation middleware
+func (siw *ServerInterfaceWrapper) GetReplay(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "replay_id" -------------
+	var replayID ReplayID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "replay_id", r.PathValue("replay_id"), &replayID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "replay_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetReplay(w, r, replayID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CancelReplay operation middleware
+func (siw *ServerInterfaceWrapper) CancelReplay(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "replay_id" -------------
+	var replayID ReplayID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "replay_id", r.PathValue("replay_id"), &replayID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "replay_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelReplayParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CancelReplay(w, r, replayID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTasks operation middleware
+func (siw *ServerInterfaceWrapper) ListTasks(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTasksParams
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "state"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "state", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "queue" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "queue", r.URL.Query(), &params.Queue, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "queue"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "destination" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "destination", r.URL.Query(), &params.Destination, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "destination"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "destination", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "subject_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subject_type", r.URL.Query(), &params.SubjectType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "subject_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "subject_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "subject_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subject_id", r.URL.Query(), &params.SubjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "subject_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "subject_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag", r.URL.Query(), &params.Tag, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tag"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tag", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "created_from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_from", r.URL.Query(), &params.CreatedFrom, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "created_from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "created_from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "created_to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "created_to", r.URL.Query(), &params.CreatedTo, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "created_to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "created_to", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTasks(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateTask operation middleware
+func (siw *ServerInterfaceWrapper) CreateTask(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateTaskParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateTask(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateTaskBatch operation middleware
+func (siw *ServerInterfaceWrapper) CreateTaskBatch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateTaskBatchParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateTaskBatch(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTask operation middleware
+func (siw *ServerInterfaceWrapper) GetTask(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTask(w, r, taskID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListTaskAttempts operation middleware
+func (siw *ServerInterfaceWrapper) ListTaskAttempts(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListTaskAttemptsParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTaskAttempts(w, r, taskID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CancelTask operation middleware
+func (siw *ServerInterfaceWrapper) CancelTask(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelTaskParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CancelTask(w, r, taskID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RunTask operation middleware
+func (siw *ServerInterfaceWrapper) RunTask(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RunTaskParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RunTask(w, r, taskID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -2592,6 +5966,37 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/ledger/entries/{entry_id}/post", wrapper.PostEntry)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/ledger/entries/{entry_id}/void", wrapper.VoidEntry)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/ledger/entries/{entry_id}/reverse", wrapper.ReverseEntry)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/queues", wrapper.ListQueues)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/queues", wrapper.CreateQueue)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/v1/queues/{queue}", wrapper.DeleteQueue)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/queues/{queue}", wrapper.GetQueue)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/v1/queues/{queue}", wrapper.UpdateQueue)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/queues/{queue}/pause", wrapper.PauseQueue)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/queues/{queue}/resume", wrapper.ResumeQueue)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/queues/{queue}/drain", wrapper.DrainQueue)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/destinations", wrapper.ListDestinations)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/destinations", wrapper.CreateDestination)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/v1/destinations/{destination}", wrapper.DeleteDestination)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/destinations/{destination}", wrapper.GetDestination)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/v1/destinations/{destination}", wrapper.UpdateDestination)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/destinations/{destination}/pause", wrapper.PauseDestination)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/destinations/{destination}/resume", wrapper.ResumeDestination)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/tasks", wrapper.ListTasks)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/tasks", wrapper.CreateTask)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/tasks/batch", wrapper.CreateTaskBatch)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/tasks/{task_id}", wrapper.GetTask)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/tasks/{task_id}/attempts", wrapper.ListTaskAttempts)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/tasks/{task_id}/cancel", wrapper.CancelTask)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/tasks/{task_id}/run", wrapper.RunTask)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/dead-letters/groups", wrapper.ListDeadLetterGroups)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/dead-letters/{task_id}", wrapper.GetDeadLetter)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/dead-letters/{task_id}/replay", wrapper.ReplayDeadLetter)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/dead-letters/{task_id}/discard", wrapper.DiscardDeadLetter)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/replays", wrapper.CreateReplay)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/replays/{replay_id}", wrapper.GetReplay)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/replays/{replay_id}/cancel", wrapper.CancelReplay)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/limits/consume", wrapper.ConsumeLimit)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/events", wrapper.ListEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/openapi.json", wrapper.GetContract)
 
@@ -2639,6 +6044,762 @@ type ProblemApplicationProblemPlusJSONResponse struct {
 	Body Problem
 
 	Headers ProblemResponseHeaders
+}
+
+type ListDeadLettersRequestObject struct {
+	Params ListDeadLettersParams
+}
+
+type ListDeadLettersResponseObject interface {
+	VisitListDeadLettersResponse(w http.ResponseWriter) error
+}
+
+type ListDeadLetters200ResponseHeaders struct {
+	RequestID *string
+}
+
+type ListDeadLetters200JSONResponse struct {
+	Body    DeadLetterPage
+	Headers ListDeadLetters200ResponseHeaders
+}
+
+func (response ListDeadLetters200JSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeadLetterGroupsRequestObject struct {
+	Params ListDeadLetterGroupsParams
+}
+
+type ListDeadLetterGroupsResponseObject interface {
+	VisitListDeadLetterGroupsResponse(w http.ResponseWriter) error
+}
+
+type ListDeadLetterGroups200ResponseHeaders struct {
+	RequestID *string
+}
+
+type ListDeadLetterGroups200JSONResponse struct {
+	Body    DeadLetterGroupPage
+	Headers ListDeadLetterGroups200ResponseHeaders
+}
+
+func (response ListDeadLetterGroups200JSONResponse) VisitListDeadLetterGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeadLetterGroupsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListDeadLetterGroupsdefaultApplicationProblemPlusJSONResponse) VisitListDeadLetterGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeadLetterRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+}
+
+type GetDeadLetterResponseObject interface {
+	VisitGetDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type GetDeadLetter200ResponseHeaders struct {
+	RequestID *string
+}
+
+type GetDeadLetter200JSONResponse struct {
+	Body    DeadLetter
+	Headers GetDeadLetter200ResponseHeaders
+}
+
+func (response GetDeadLetter200JSONResponse) VisitGetDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response GetDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitGetDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiscardDeadLetterRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+	Params DiscardDeadLetterParams
+	Body   *DiscardDeadLetterJSONRequestBody
+}
+
+type DiscardDeadLetterResponseObject interface {
+	VisitDiscardDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type DiscardDeadLetter200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type DiscardDeadLetter200JSONResponse struct {
+	Body    DeadLetter
+	Headers DiscardDeadLetter200ResponseHeaders
+}
+
+func (response DiscardDeadLetter200JSONResponse) VisitDiscardDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DiscardDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response DiscardDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitDiscardDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayDeadLetterRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+	Params ReplayDeadLetterParams
+	Body   *ReplayDeadLetterJSONRequestBody
+}
+
+type ReplayDeadLetterResponseObject interface {
+	VisitReplayDeadLetterResponse(w http.ResponseWriter) error
+}
+
+type ReplayDeadLetter201ResponseHeaders struct {
+	IdempotentReplayed *string
+	Location           *string
+	RequestID          *string
+}
+
+type ReplayDeadLetter201JSONResponse struct {
+	Body    TaskCreated
+	Headers ReplayDeadLetter201ResponseHeaders
+}
+
+func (response ReplayDeadLetter201JSONResponse) VisitReplayDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayDeadLetterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ReplayDeadLetterdefaultApplicationProblemPlusJSONResponse) VisitReplayDeadLetterResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDestinationsRequestObject struct {
+	Params ListDestinationsParams
+}
+
+type ListDestinationsResponseObject interface {
+	VisitListDestinationsResponse(w http.ResponseWriter) error
+}
+
+type ListDestinations200ResponseHeaders struct {
+	RequestID *string
+}
+
+type ListDestinations200JSONResponse struct {
+	Body    DestinationPage
+	Headers ListDestinations200ResponseHeaders
+}
+
+func (response ListDestinations200JSONResponse) VisitListDestinationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDestinationsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListDestinationsdefaultApplicationProblemPlusJSONResponse) VisitListDestinationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateDestinationRequestObject struct {
+	Params CreateDestinationParams
+	Body   *CreateDestinationJSONRequestBody
+}
+
+type CreateDestinationResponseObject interface {
+	VisitCreateDestinationResponse(w http.ResponseWriter) error
+}
+
+type CreateDestination201ResponseHeaders struct {
+	IdempotentReplayed *string
+	Location           *string
+	RequestID          *string
+}
+
+type CreateDestination201JSONResponse struct {
+	Body    Destination
+	Headers CreateDestination201ResponseHeaders
+}
+
+func (response CreateDestination201JSONResponse) VisitCreateDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateDestinationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response CreateDestinationdefaultApplicationProblemPlusJSONResponse) VisitCreateDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDestinationRequestObject struct {
+	Destination DestinationName `json:"destination"`
+	Params      DeleteDestinationParams
+}
+
+type DeleteDestinationResponseObject interface {
+	VisitDeleteDestinationResponse(w http.ResponseWriter) error
+}
+
+type DeleteDestination200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type DeleteDestination200JSONResponse struct {
+	Body    Deleted
+	Headers DeleteDestination200ResponseHeaders
+}
+
+func (response DeleteDestination200JSONResponse) VisitDeleteDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDestinationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response DeleteDestinationdefaultApplicationProblemPlusJSONResponse) VisitDeleteDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDestinationRequestObject struct {
+	Destination DestinationName `json:"destination"`
+}
+
+type GetDestinationResponseObject interface {
+	VisitGetDestinationResponse(w http.ResponseWriter) error
+}
+
+type GetDestination200ResponseHeaders struct {
+	RequestID *string
+}
+
+type GetDestination200JSONResponse struct {
+	Body    Destination
+	Headers GetDestination200ResponseHeaders
+}
+
+func (response GetDestination200JSONResponse) VisitGetDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDestinationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response GetDestinationdefaultApplicationProblemPlusJSONResponse) VisitGetDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateDestinationRequestObject struct {
+	Destination DestinationName `json:"destination"`
+	Params      UpdateDestinationParams
+	Body        *UpdateDestinationJSONRequestBody
+}
+
+type UpdateDestinationResponseObject interface {
+	VisitUpdateDestinationResponse(w http.ResponseWriter) error
+}
+
+type UpdateDestination200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type UpdateDestination200JSONResponse struct {
+	Body    Destination
+	Headers UpdateDestination200ResponseHeaders
+}
+
+func (response UpdateDestination200JSONResponse) VisitUpdateDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateDestinationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response UpdateDestinationdefaultApplicationProblemPlusJSONResponse) VisitUpdateDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseDestinationRequestObject struct {
+	Destination DestinationName `json:"destination"`
+	Params      PauseDestinationParams
+	Body        *PauseDestinationJSONRequestBody
+}
+
+type PauseDestinationResponseObject interface {
+	VisitPauseDestinationResponse(w http.ResponseWriter) error
+}
+
+type PauseDestination200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type PauseDestination200JSONResponse struct {
+	Body    Destination
+	Headers PauseDestination200ResponseHeaders
+}
+
+func (response PauseDestination200JSONResponse) VisitPauseDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseDestinationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response PauseDestinationdefaultApplicationProblemPlusJSONResponse) VisitPauseDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeDestinationRequestObject struct {
+	Destination DestinationName `json:"destination"`
+	Params      ResumeDestinationParams
+	Body        *ResumeDestinationJSONRequestBody
+}
+
+type ResumeDestinationResponseObject interface {
+	VisitResumeDestinationResponse(w http.ResponseWriter) error
+}
+
+type ResumeDestination200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type ResumeDestination200JSONResponse struct {
+	Body    Destination
+	Headers ResumeDestination200ResponseHeaders
+}
+
+func (response ResumeDestination200JSONResponse) VisitResumeDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeDestinationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ResumeDestinationdefaultApplicationProblemPlusJSONResponse) VisitResumeDestinationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListEventsRequestObject struct {
@@ -3523,6 +7684,70 @@ func (response VoidEntrydefaultApplicationProblemPlusJSONResponse) VisitVoidEntr
 	return err
 }
 
+type ConsumeLimitRequestObject struct {
+	Params ConsumeLimitParams
+	Body   *ConsumeLimitJSONRequestBody
+}
+
+type ConsumeLimitResponseObject interface {
+	VisitConsumeLimitResponse(w http.ResponseWriter) error
+}
+
+type ConsumeLimit200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type ConsumeLimit200JSONResponse struct {
+	Body    Consumed
+	Headers ConsumeLimit200ResponseHeaders
+}
+
+func (response ConsumeLimit200JSONResponse) VisitConsumeLimitResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConsumeLimitdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ConsumeLimitdefaultApplicationProblemPlusJSONResponse) VisitConsumeLimitResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetContractRequestObject struct {
 }
 
@@ -4029,8 +8254,1242 @@ func (response VoidPaymentdefaultApplicationProblemPlusJSONResponse) VisitVoidPa
 	return err
 }
 
+type ListQueuesRequestObject struct {
+	Params ListQueuesParams
+}
+
+type ListQueuesResponseObject interface {
+	VisitListQueuesResponse(w http.ResponseWriter) error
+}
+
+type ListQueues200ResponseHeaders struct {
+	RequestID *string
+}
+
+type ListQueues200JSONResponse struct {
+	Body    QueuePage
+	Headers ListQueues200ResponseHeaders
+}
+
+func (response ListQueues200JSONResponse) VisitListQueuesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListQueuesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListQueuesdefaultApplicationProblemPlusJSONResponse) VisitListQueuesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateQueueRequestObject struct {
+	Params CreateQueueParams
+	Body   *CreateQueueJSONRequestBody
+}
+
+type CreateQueueResponseObject interface {
+	VisitCreateQueueResponse(w http.ResponseWriter) error
+}
+
+type CreateQueue201ResponseHeaders struct {
+	IdempotentReplayed *string
+	Location           *string
+	RequestID          *string
+}
+
+type CreateQueue201JSONResponse struct {
+	Body    Queue
+	Headers CreateQueue201ResponseHeaders
+}
+
+func (response CreateQueue201JSONResponse) VisitCreateQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateQueuedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response CreateQueuedefaultApplicationProblemPlusJSONResponse) VisitCreateQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteQueueRequestObject struct {
+	Queue  QueueName `json:"queue"`
+	Params DeleteQueueParams
+}
+
+type DeleteQueueResponseObject interface {
+	VisitDeleteQueueResponse(w http.ResponseWriter) error
+}
+
+type DeleteQueue200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type DeleteQueue200JSONResponse struct {
+	Body    Deleted
+	Headers DeleteQueue200ResponseHeaders
+}
+
+func (response DeleteQueue200JSONResponse) VisitDeleteQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteQueuedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response DeleteQueuedefaultApplicationProblemPlusJSONResponse) VisitDeleteQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetQueueRequestObject struct {
+	Queue QueueName `json:"queue"`
+}
+
+type GetQueueResponseObject interface {
+	VisitGetQueueResponse(w http.ResponseWriter) error
+}
+
+type GetQueue200ResponseHeaders struct {
+	RequestID *string
+}
+
+type GetQueue200JSONResponse struct {
+	Body    Queue
+	Headers GetQueue200ResponseHeaders
+}
+
+func (response GetQueue200JSONResponse) VisitGetQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetQueuedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response GetQueuedefaultApplicationProblemPlusJSONResponse) VisitGetQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateQueueRequestObject struct {
+	Queue  QueueName `json:"queue"`
+	Params UpdateQueueParams
+	Body   *UpdateQueueJSONRequestBody
+}
+
+type UpdateQueueResponseObject interface {
+	VisitUpdateQueueResponse(w http.ResponseWriter) error
+}
+
+type UpdateQueue200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type UpdateQueue200JSONResponse struct {
+	Body    Queue
+	Headers UpdateQueue200ResponseHeaders
+}
+
+func (response UpdateQueue200JSONResponse) VisitUpdateQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateQueuedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response UpdateQueuedefaultApplicationProblemPlusJSONResponse) VisitUpdateQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DrainQueueRequestObject struct {
+	Queue  QueueName `json:"queue"`
+	Params DrainQueueParams
+	Body   *DrainQueueJSONRequestBody
+}
+
+type DrainQueueResponseObject interface {
+	VisitDrainQueueResponse(w http.ResponseWriter) error
+}
+
+type DrainQueue200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type DrainQueue200JSONResponse struct {
+	Body    Queue
+	Headers DrainQueue200ResponseHeaders
+}
+
+func (response DrainQueue200JSONResponse) VisitDrainQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DrainQueuedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response DrainQueuedefaultApplicationProblemPlusJSONResponse) VisitDrainQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseQueueRequestObject struct {
+	Queue  QueueName `json:"queue"`
+	Params PauseQueueParams
+	Body   *PauseQueueJSONRequestBody
+}
+
+type PauseQueueResponseObject interface {
+	VisitPauseQueueResponse(w http.ResponseWriter) error
+}
+
+type PauseQueue200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type PauseQueue200JSONResponse struct {
+	Body    Queue
+	Headers PauseQueue200ResponseHeaders
+}
+
+func (response PauseQueue200JSONResponse) VisitPauseQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PauseQueuedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response PauseQueuedefaultApplicationProblemPlusJSONResponse) VisitPauseQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeQueueRequestObject struct {
+	Queue  QueueName `json:"queue"`
+	Params ResumeQueueParams
+	Body   *ResumeQueueJSONRequestBody
+}
+
+type ResumeQueueResponseObject interface {
+	VisitResumeQueueResponse(w http.ResponseWriter) error
+}
+
+type ResumeQueue200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type ResumeQueue200JSONResponse struct {
+	Body    Queue
+	Headers ResumeQueue200ResponseHeaders
+}
+
+func (response ResumeQueue200JSONResponse) VisitResumeQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeQueuedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ResumeQueuedefaultApplicationProblemPlusJSONResponse) VisitResumeQueueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateReplayRequestObject struct {
+	Params CreateReplayParams
+	Body   *CreateReplayJSONRequestBody
+}
+
+type CreateReplayResponseObject interface {
+	VisitCreateReplayResponse(w http.ResponseWriter) error
+}
+
+type CreateReplay200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type CreateReplay200JSONResponse struct {
+	Body    ReplayPreview
+	Headers CreateReplay200ResponseHeaders
+}
+
+func (response CreateReplay200JSONResponse) VisitCreateReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateReplay201ResponseHeaders struct {
+	IdempotentReplayed *string
+	Location           *string
+	RequestID          *string
+}
+
+type CreateReplay201JSONResponse struct {
+	Body    Replay
+	Headers CreateReplay201ResponseHeaders
+}
+
+func (response CreateReplay201JSONResponse) VisitCreateReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateReplaydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response CreateReplaydefaultApplicationProblemPlusJSONResponse) VisitCreateReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplayRequestObject struct {
+	ReplayID ReplayID `json:"replay_id"`
+}
+
+type GetReplayResponseObject interface {
+	VisitGetReplayResponse(w http.ResponseWriter) error
+}
+
+type GetReplay200ResponseHeaders struct {
+	RequestID *string
+}
+
+type GetReplay200JSONResponse struct {
+	Body    Replay
+	Headers GetReplay200ResponseHeaders
+}
+
+func (response GetReplay200JSONResponse) VisitGetReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetReplaydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response GetReplaydefaultApplicationProblemPlusJSONResponse) VisitGetReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelReplayRequestObject struct {
+	ReplayID ReplayID `json:"replay_id"`
+	Params   CancelReplayParams
+	Body     *CancelReplayJSONRequestBody
+}
+
+type CancelReplayResponseObject interface {
+	VisitCancelReplayResponse(w http.ResponseWriter) error
+}
+
+type CancelReplay200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type CancelReplay200JSONResponse struct {
+	Body    Replay
+	Headers CancelReplay200ResponseHeaders
+}
+
+func (response CancelReplay200JSONResponse) VisitCancelReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelReplaydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response CancelReplaydefaultApplicationProblemPlusJSONResponse) VisitCancelReplayResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTasksRequestObject struct {
+	Params ListTasksParams
+}
+
+type ListTasksResponseObject interface {
+	VisitListTasksResponse(w http.ResponseWriter) error
+}
+
+type ListTasks200ResponseHeaders struct {
+	RequestID *string
+}
+
+type ListTasks200JSONResponse struct {
+	Body    TaskPage
+	Headers ListTasks200ResponseHeaders
+}
+
+func (response ListTasks200JSONResponse) VisitListTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTasksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListTasksdefaultApplicationProblemPlusJSONResponse) VisitListTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTaskRequestObject struct {
+	Params CreateTaskParams
+	Body   *CreateTaskJSONRequestBody
+}
+
+type CreateTaskResponseObject interface {
+	VisitCreateTaskResponse(w http.ResponseWriter) error
+}
+
+type CreateTask200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type CreateTask200JSONResponse struct {
+	Body    TaskCreated
+	Headers CreateTask200ResponseHeaders
+}
+
+func (response CreateTask200JSONResponse) VisitCreateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTask201ResponseHeaders struct {
+	IdempotentReplayed *string
+	Location           *string
+	RequestID          *string
+}
+
+type CreateTask201JSONResponse struct {
+	Body    TaskCreated
+	Headers CreateTask201ResponseHeaders
+}
+
+func (response CreateTask201JSONResponse) VisitCreateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response CreateTaskdefaultApplicationProblemPlusJSONResponse) VisitCreateTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTaskBatchRequestObject struct {
+	Params CreateTaskBatchParams
+	Body   *CreateTaskBatchJSONRequestBody
+}
+
+type CreateTaskBatchResponseObject interface {
+	VisitCreateTaskBatchResponse(w http.ResponseWriter) error
+}
+
+type CreateTaskBatch200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type CreateTaskBatch200JSONResponse struct {
+	Body    TaskBatch
+	Headers CreateTaskBatch200ResponseHeaders
+}
+
+func (response CreateTaskBatch200JSONResponse) VisitCreateTaskBatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTaskBatchdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response CreateTaskBatchdefaultApplicationProblemPlusJSONResponse) VisitCreateTaskBatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTaskRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+}
+
+type GetTaskResponseObject interface {
+	VisitGetTaskResponse(w http.ResponseWriter) error
+}
+
+type GetTask200ResponseHeaders struct {
+	RequestID *string
+}
+
+type GetTask200JSONResponse struct {
+	Body    Task
+	Headers GetTask200ResponseHeaders
+}
+
+func (response GetTask200JSONResponse) VisitGetTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response GetTaskdefaultApplicationProblemPlusJSONResponse) VisitGetTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTaskAttemptsRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+	Params ListTaskAttemptsParams
+}
+
+type ListTaskAttemptsResponseObject interface {
+	VisitListTaskAttemptsResponse(w http.ResponseWriter) error
+}
+
+type ListTaskAttempts200ResponseHeaders struct {
+	RequestID *string
+}
+
+type ListTaskAttempts200JSONResponse struct {
+	Body    TaskAttemptPage
+	Headers ListTaskAttempts200ResponseHeaders
+}
+
+func (response ListTaskAttempts200JSONResponse) VisitListTaskAttemptsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTaskAttemptsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListTaskAttemptsdefaultApplicationProblemPlusJSONResponse) VisitListTaskAttemptsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelTaskRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+	Params CancelTaskParams
+	Body   *CancelTaskJSONRequestBody
+}
+
+type CancelTaskResponseObject interface {
+	VisitCancelTaskResponse(w http.ResponseWriter) error
+}
+
+type CancelTask200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type CancelTask200JSONResponse struct {
+	Body    Task
+	Headers CancelTask200ResponseHeaders
+}
+
+func (response CancelTask200JSONResponse) VisitCancelTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response CancelTaskdefaultApplicationProblemPlusJSONResponse) VisitCancelTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunTaskRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+	Params RunTaskParams
+	Body   *RunTaskJSONRequestBody
+}
+
+type RunTaskResponseObject interface {
+	VisitRunTaskResponse(w http.ResponseWriter) error
+}
+
+type RunTask200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type RunTask200JSONResponse struct {
+	Body    Task
+	Headers RunTask200ResponseHeaders
+}
+
+func (response RunTask200JSONResponse) VisitRunTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response RunTaskdefaultApplicationProblemPlusJSONResponse) VisitRunTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListDeadLetters List dead letters
+	// (GET /v1/dead-letters)
+	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
+	// ListDeadLetterGroups Group dead letters
+	// (GET /v1/dead-letters/groups)
+	ListDeadLetterGroups(ctx context.Context, request ListDeadLetterGroupsRequestObject) (ListDeadLetterGroupsResponseObject, error)
+	// GetDeadLetter Get a dead letter
+	// (GET /v1/dead-letters/{task_id})
+	GetDeadLetter(ctx context.Context, request GetDeadLetterRequestObject) (GetDeadLetterResponseObject, error)
+	// DiscardDeadLetter Discard a dead letter
+	// (POST /v1/dead-letters/{task_id}/discard)
+	DiscardDeadLetter(ctx context.Context, request DiscardDeadLetterRequestObject) (DiscardDeadLetterResponseObject, error)
+	// ReplayDeadLetter Replay a dead letter
+	// (POST /v1/dead-letters/{task_id}/replay)
+	ReplayDeadLetter(ctx context.Context, request ReplayDeadLetterRequestObject) (ReplayDeadLetterResponseObject, error)
+	// ListDestinations List destinations
+	// (GET /v1/destinations)
+	ListDestinations(ctx context.Context, request ListDestinationsRequestObject) (ListDestinationsResponseObject, error)
+	// CreateDestination Make a destination
+	// (POST /v1/destinations)
+	CreateDestination(ctx context.Context, request CreateDestinationRequestObject) (CreateDestinationResponseObject, error)
+	// DeleteDestination Delete a destination
+	// (DELETE /v1/destinations/{destination})
+	DeleteDestination(ctx context.Context, request DeleteDestinationRequestObject) (DeleteDestinationResponseObject, error)
+	// GetDestination Get a destination
+	// (GET /v1/destinations/{destination})
+	GetDestination(ctx context.Context, request GetDestinationRequestObject) (GetDestinationResponseObject, error)
+	// UpdateDestination Change a destination
+	// (PATCH /v1/destinations/{destination})
+	UpdateDestination(ctx context.Context, request UpdateDestinationRequestObject) (UpdateDestinationResponseObject, error)
+	// PauseDestination Pause a destination
+	// (POST /v1/destinations/{destination}/pause)
+	PauseDestination(ctx context.Context, request PauseDestinationRequestObject) (PauseDestinationResponseObject, error)
+	// ResumeDestination Resume a destination
+	// (POST /v1/destinations/{destination}/resume)
+	ResumeDestination(ctx context.Context, request ResumeDestinationRequestObject) (ResumeDestinationResponseObject, error)
 	// ListEvents Read events
 	// (GET /v1/events)
 	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
@@ -4070,6 +9529,9 @@ type StrictServerInterface interface {
 	// VoidEntry Void a pending entry
 	// (POST /v1/ledger/entries/{entry_id}/void)
 	VoidEntry(ctx context.Context, request VoidEntryRequestObject) (VoidEntryResponseObject, error)
+	// ConsumeLimit Count a call that is made elsewhere
+	// (POST /v1/limits/consume)
+	ConsumeLimit(ctx context.Context, request ConsumeLimitRequestObject) (ConsumeLimitResponseObject, error)
 	// GetContract Get this contract
 	// (GET /v1/openapi.json)
 	GetContract(ctx context.Context, request GetContractRequestObject) (GetContractResponseObject, error)
@@ -4091,6 +9553,60 @@ type StrictServerInterface interface {
 	// VoidPayment Void an authorisation
 	// (POST /v1/payments/{payment_id}/void)
 	VoidPayment(ctx context.Context, request VoidPaymentRequestObject) (VoidPaymentResponseObject, error)
+	// ListQueues List queues
+	// (GET /v1/queues)
+	ListQueues(ctx context.Context, request ListQueuesRequestObject) (ListQueuesResponseObject, error)
+	// CreateQueue Make a queue
+	// (POST /v1/queues)
+	CreateQueue(ctx context.Context, request CreateQueueRequestObject) (CreateQueueResponseObject, error)
+	// DeleteQueue Delete a queue
+	// (DELETE /v1/queues/{queue})
+	DeleteQueue(ctx context.Context, request DeleteQueueRequestObject) (DeleteQueueResponseObject, error)
+	// GetQueue Get a queue
+	// (GET /v1/queues/{queue})
+	GetQueue(ctx context.Context, request GetQueueRequestObject) (GetQueueResponseObject, error)
+	// UpdateQueue Change a queue
+	// (PATCH /v1/queues/{queue})
+	UpdateQueue(ctx context.Context, request UpdateQueueRequestObject) (UpdateQueueResponseObject, error)
+	// DrainQueue Drain a queue
+	// (POST /v1/queues/{queue}/drain)
+	DrainQueue(ctx context.Context, request DrainQueueRequestObject) (DrainQueueResponseObject, error)
+	// PauseQueue Pause a queue
+	// (POST /v1/queues/{queue}/pause)
+	PauseQueue(ctx context.Context, request PauseQueueRequestObject) (PauseQueueResponseObject, error)
+	// ResumeQueue Resume a queue
+	// (POST /v1/queues/{queue}/resume)
+	ResumeQueue(ctx context.Context, request ResumeQueueRequestObject) (ResumeQueueResponseObject, error)
+	// CreateReplay Replay many dead letters
+	// (POST /v1/replays)
+	CreateReplay(ctx context.Context, request CreateReplayRequestObject) (CreateReplayResponseObject, error)
+	// GetReplay Get a replay
+	// (GET /v1/replays/{replay_id})
+	GetReplay(ctx context.Context, request GetReplayRequestObject) (GetReplayResponseObject, error)
+	// CancelReplay Cancel a replay
+	// (POST /v1/replays/{replay_id}/cancel)
+	CancelReplay(ctx context.Context, request CancelReplayRequestObject) (CancelReplayResponseObject, error)
+	// ListTasks List tasks
+	// (GET /v1/tasks)
+	ListTasks(ctx context.Context, request ListTasksRequestObject) (ListTasksResponseObject, error)
+	// CreateTask Queue a task
+	// (POST /v1/tasks)
+	CreateTask(ctx context.Context, request CreateTaskRequestObject) (CreateTaskResponseObject, error)
+	// CreateTaskBatch Queue many tasks
+	// (POST /v1/tasks/batch)
+	CreateTaskBatch(ctx context.Context, request CreateTaskBatchRequestObject) (CreateTaskBatchResponseObject, error)
+	// GetTask Get a task
+	// (GET /v1/tasks/{task_id})
+	GetTask(ctx context.Context, request GetTaskRequestObject) (GetTaskResponseObject, error)
+	// ListTaskAttempts List a task's attempts
+	// (GET /v1/tasks/{task_id}/attempts)
+	ListTaskAttempts(ctx context.Context, request ListTaskAttemptsRequestObject) (ListTaskAttemptsResponseObject, error)
+	// CancelTask Cancel a task
+	// (POST /v1/tasks/{task_id}/cancel)
+	CancelTask(ctx context.Context, request CancelTaskRequestObject) (CancelTaskResponseObject, error)
+	// RunTask Run a task now
+	// (POST /v1/tasks/{task_id}/run)
+	RunTask(ctx context.Context, request RunTaskRequestObject) (RunTaskResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
@@ -4130,6 +9646,378 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// ListDeadLetters operation middleware
+func (sh *strictHandler) ListDeadLetters(w http.ResponseWriter, r *http.Request, params ListDeadLettersParams) {
+	var request ListDeadLettersRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeadLetters(ctx, request.(ListDeadLettersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeadLetters")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDeadLettersResponseObject); ok {
+		if err := validResponse.VisitListDeadLettersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListDeadLetterGroups operation middleware
+func (sh *strictHandler) ListDeadLetterGroups(w http.ResponseWriter, r *http.Request, params ListDeadLetterGroupsParams) {
+	var request ListDeadLetterGroupsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeadLetterGroups(ctx, request.(ListDeadLetterGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeadLetterGroups")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDeadLetterGroupsResponseObject); ok {
+		if err := validResponse.VisitListDeadLetterGroupsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetDeadLetter operation middleware
+func (sh *strictHandler) GetDeadLetter(w http.ResponseWriter, r *http.Request, taskID TaskID) {
+	var request GetDeadLetterRequestObject
+
+	request.TaskID = taskID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDeadLetter(ctx, request.(GetDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDeadLetter")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetDeadLetterResponseObject); ok {
+		if err := validResponse.VisitGetDeadLetterResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DiscardDeadLetter operation middleware
+func (sh *strictHandler) DiscardDeadLetter(w http.ResponseWriter, r *http.Request, taskID TaskID, params DiscardDeadLetterParams) {
+	var request DiscardDeadLetterRequestObject
+
+	request.TaskID = taskID
+	request.Params = params
+
+	var body DiscardDeadLetterJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DiscardDeadLetter(ctx, request.(DiscardDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DiscardDeadLetter")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DiscardDeadLetterResponseObject); ok {
+		if err := validResponse.VisitDiscardDeadLetterResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplayDeadLetter operation middleware
+func (sh *strictHandler) ReplayDeadLetter(w http.ResponseWriter, r *http.Request, taskID TaskID, params ReplayDeadLetterParams) {
+	var request ReplayDeadLetterRequestObject
+
+	request.TaskID = taskID
+	request.Params = params
+
+	var body ReplayDeadLetterJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayDeadLetter(ctx, request.(ReplayDeadLetterRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayDeadLetter")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReplayDeadLetterResponseObject); ok {
+		if err := validResponse.VisitReplayDeadLetterResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListDestinations operation middleware
+func (sh *strictHandler) ListDestinations(w http.ResponseWriter, r *http.Request, params ListDestinationsParams) {
+	var request ListDestinationsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDestinations(ctx, request.(ListDestinationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDestinations")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDestinationsResponseObject); ok {
+		if err := validResponse.VisitListDestinationsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateDestination operation middleware
+func (sh *strictHandler) CreateDestination(w http.ResponseWriter, r *http.Request, params CreateDestinationParams) {
+	var request CreateDestinationRequestObject
+
+	request.Params = params
+
+	var body CreateDestinationJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateDestination(ctx, request.(CreateDestinationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateDestination")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateDestinationResponseObject); ok {
+		if err := validResponse.VisitCreateDestinationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteDestination operation middleware
+func (sh *strictHandler) DeleteDestination(w http.ResponseWriter, r *http.Request, destination DestinationName, params DeleteDestinationParams) {
+	var request DeleteDestinationRequestObject
+
+	request.Destination = destination
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteDestination(ctx, request.(DeleteDestinationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteDestination")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteDestinationResponseObject); ok {
+		if err := validResponse.VisitDeleteDestinationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetDestination operation middleware
+func (sh *strictHandler) GetDestination(w http.ResponseWriter, r *http.Request, destination DestinationName) {
+	var request GetDestinationRequestObject
+
+	request.Destination = destination
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDestination(ctx, request.(GetDestinationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDestination")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetDestinationResponseObject); ok {
+		if err := validResponse.VisitGetDestinationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateDestination operation middleware
+func (sh *strictHandler) UpdateDestination(w http.ResponseWriter, r *http.Request, destination DestinationName, params UpdateDestinationParams) {
+	var request UpdateDestinationRequestObject
+
+	request.Destination = destination
+	request.Params = params
+
+	var body UpdateDestinationJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateDestination(ctx, request.(UpdateDestinationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateDestination")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateDestinationResponseObject); ok {
+		if err := validResponse.VisitUpdateDestinationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PauseDestination operation middleware
+func (sh *strictHandler) PauseDestination(w http.ResponseWriter, r *http.Request, destination DestinationName, params PauseDestinationParams) {
+	var request PauseDestinationRequestObject
+
+	request.Destination = destination
+	request.Params = params
+
+	var body PauseDestinationJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseDestination(ctx, request.(PauseDestinationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseDestination")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PauseDestinationResponseObject); ok {
+		if err := validResponse.VisitPauseDestinationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResumeDestination operation middleware
+func (sh *strictHandler) ResumeDestination(w http.ResponseWriter, r *http.Request, destination DestinationName, params ResumeDestinationParams) {
+	var request ResumeDestinationRequestObject
+
+	request.Destination = destination
+	request.Params = params
+
+	var body ResumeDestinationJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeDestination(ctx, request.(ResumeDestinationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeDestination")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResumeDestinationResponseObject); ok {
+		if err := validResponse.VisitResumeDestinationResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // ListEvents operation middleware
@@ -4526,6 +10414,39 @@ func (sh *strictHandler) VoidEntry(w http.ResponseWriter, r *http.Request, entry
 	}
 }
 
+// ConsumeLimit operation middleware
+func (sh *strictHandler) ConsumeLimit(w http.ResponseWriter, r *http.Request, params ConsumeLimitParams) {
+	var request ConsumeLimitRequestObject
+
+	request.Params = params
+
+	var body ConsumeLimitJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ConsumeLimit(ctx, request.(ConsumeLimitRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ConsumeLimit")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ConsumeLimitResponseObject); ok {
+		if err := validResponse.VisitConsumeLimitResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetContract operation middleware
 func (sh *strictHandler) GetContract(w http.ResponseWriter, r *http.Request) {
 	var request GetContractRequestObject
@@ -4739,6 +10660,578 @@ func (sh *strictHandler) VoidPayment(w http.ResponseWriter, r *http.Request, pay
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(VoidPaymentResponseObject); ok {
 		if err := validResponse.VisitVoidPaymentResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListQueues operation middleware
+func (sh *strictHandler) ListQueues(w http.ResponseWriter, r *http.Request, params ListQueuesParams) {
+	var request ListQueuesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListQueues(ctx, request.(ListQueuesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListQueues")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListQueuesResponseObject); ok {
+		if err := validResponse.VisitListQueuesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateQueue operation middleware
+func (sh *strictHandler) CreateQueue(w http.ResponseWriter, r *http.Request, params CreateQueueParams) {
+	var request CreateQueueRequestObject
+
+	request.Params = params
+
+	var body CreateQueueJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateQueue(ctx, request.(CreateQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateQueue")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateQueueResponseObject); ok {
+		if err := validResponse.VisitCreateQueueResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteQueue operation middleware
+func (sh *strictHandler) DeleteQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params DeleteQueueParams) {
+	var request DeleteQueueRequestObject
+
+	request.Queue = queue
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteQueue(ctx, request.(DeleteQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteQueue")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteQueueResponseObject); ok {
+		if err := validResponse.VisitDeleteQueueResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetQueue operation middleware
+func (sh *strictHandler) GetQueue(w http.ResponseWriter, r *http.Request, queue QueueName) {
+	var request GetQueueRequestObject
+
+	request.Queue = queue
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetQueue(ctx, request.(GetQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetQueue")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetQueueResponseObject); ok {
+		if err := validResponse.VisitGetQueueResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateQueue operation middleware
+func (sh *strictHandler) UpdateQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params UpdateQueueParams) {
+	var request UpdateQueueRequestObject
+
+	request.Queue = queue
+	request.Params = params
+
+	var body UpdateQueueJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateQueue(ctx, request.(UpdateQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateQueue")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateQueueResponseObject); ok {
+		if err := validResponse.VisitUpdateQueueResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DrainQueue operation middleware
+func (sh *strictHandler) DrainQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params DrainQueueParams) {
+	var request DrainQueueRequestObject
+
+	request.Queue = queue
+	request.Params = params
+
+	var body DrainQueueJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DrainQueue(ctx, request.(DrainQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DrainQueue")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DrainQueueResponseObject); ok {
+		if err := validResponse.VisitDrainQueueResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PauseQueue operation middleware
+func (sh *strictHandler) PauseQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params PauseQueueParams) {
+	var request PauseQueueRequestObject
+
+	request.Queue = queue
+	request.Params = params
+
+	var body PauseQueueJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PauseQueue(ctx, request.(PauseQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PauseQueue")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PauseQueueResponseObject); ok {
+		if err := validResponse.VisitPauseQueueResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResumeQueue operation middleware
+func (sh *strictHandler) ResumeQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params ResumeQueueParams) {
+	var request ResumeQueueRequestObject
+
+	request.Queue = queue
+	request.Params = params
+
+	var body ResumeQueueJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeQueue(ctx, request.(ResumeQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeQueue")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResumeQueueResponseObject); ok {
+		if err := validResponse.VisitResumeQueueResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateReplay operation middleware
+func (sh *strictHandler) CreateReplay(w http.ResponseWriter, r *http.Request, params CreateReplayParams) {
+	var request CreateReplayRequestObject
+
+	request.Params = params
+
+	var body CreateReplayJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateReplay(ctx, request.(CreateReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateReplay")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateReplayResponseObject); ok {
+		if err := validResponse.VisitCreateReplayResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetReplay operation middleware
+func (sh *strictHandler) GetReplay(w http.ResponseWriter, r *http.Request, replayID ReplayID) {
+	var request GetReplayRequestObject
+
+	request.ReplayID = replayID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetReplay(ctx, request.(GetReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetReplay")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetReplayResponseObject); ok {
+		if err := validResponse.VisitGetReplayResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CancelReplay operation middleware
+func (sh *strictHandler) CancelReplay(w http.ResponseWriter, r *http.Request, replayID ReplayID, params CancelReplayParams) {
+	var request CancelReplayRequestObject
+
+	request.ReplayID = replayID
+	request.Params = params
+
+	var body CancelReplayJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelReplay(ctx, request.(CancelReplayRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelReplay")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CancelReplayResponseObject); ok {
+		if err := validResponse.VisitCancelReplayResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTasks operation middleware
+func (sh *strictHandler) ListTasks(w http.ResponseWriter, r *http.Request, params ListTasksParams) {
+	var request ListTasksRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTasks(ctx, request.(ListTasksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTasks")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTasksResponseObject); ok {
+		if err := validResponse.VisitListTasksResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateTask operation middleware
+func (sh *strictHandler) CreateTask(w http.ResponseWriter, r *http.Request, params CreateTaskParams) {
+	var request CreateTaskRequestObject
+
+	request.Params = params
+
+	var body CreateTaskJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateTask(ctx, request.(CreateTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateTask")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateTaskResponseObject); ok {
+		if err := validResponse.VisitCreateTaskResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateTaskBatch operation middleware
+func (sh *strictHandler) CreateTaskBatch(w http.ResponseWriter, r *http.Request, params CreateTaskBatchParams) {
+	var request CreateTaskBatchRequestObject
+
+	request.Params = params
+
+	var body CreateTaskBatchJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateTaskBatch(ctx, request.(CreateTaskBatchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateTaskBatch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateTaskBatchResponseObject); ok {
+		if err := validResponse.VisitCreateTaskBatchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTask operation middleware
+func (sh *strictHandler) GetTask(w http.ResponseWriter, r *http.Request, taskID TaskID) {
+	var request GetTaskRequestObject
+
+	request.TaskID = taskID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTask(ctx, request.(GetTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTask")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTaskResponseObject); ok {
+		if err := validResponse.VisitGetTaskResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTaskAttempts operation middleware
+func (sh *strictHandler) ListTaskAttempts(w http.ResponseWriter, r *http.Request, taskID TaskID, params ListTaskAttemptsParams) {
+	var request ListTaskAttemptsRequestObject
+
+	request.TaskID = taskID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTaskAttempts(ctx, request.(ListTaskAttemptsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTaskAttempts")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTaskAttemptsResponseObject); ok {
+		if err := validResponse.VisitListTaskAttemptsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CancelTask operation middleware
+func (sh *strictHandler) CancelTask(w http.ResponseWriter, r *http.Request, taskID TaskID, params CancelTaskParams) {
+	var request CancelTaskRequestObject
+
+	request.TaskID = taskID
+	request.Params = params
+
+	var body CancelTaskJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelTask(ctx, request.(CancelTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelTask")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CancelTaskResponseObject); ok {
+		if err := validResponse.VisitCancelTaskResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RunTask operation middleware
+func (sh *strictHandler) RunTask(w http.ResponseWriter, r *http.Request, taskID TaskID, params RunTaskParams) {
+	var request RunTaskRequestObject
+
+	request.TaskID = taskID
+	request.Params = params
+
+	var body RunTaskJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RunTask(ctx, request.(RunTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RunTask")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RunTaskResponseObject); ok {
+		if err := validResponse.VisitRunTaskResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

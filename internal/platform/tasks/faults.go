@@ -24,6 +24,8 @@ var (
 	ErrLetterNotFound = fault.New(fault.NotFound, "dead_letter_not_found", "There is no such dead letter: the task is not known, or it has not failed for good.")
 	ErrLetterResolved = fault.New(fault.Conflict, "dead_letter_resolved", "The dead letter was replayed or discarded already.")
 
+	ErrLimitNotFound = fault.New(fault.NotFound, "limit_not_found", "There is no queue or destination with such a limit.").At("limit")
+
 	ErrReplayNotFound = fault.New(fault.NotFound, "replay_not_found", "There is no such replay.")
 	ErrReplayInvalid  = fault.New(fault.Invalid, "replay_invalid", "The replay cannot be carried out as it is described.")
 	ErrReplayEnded    = fault.New(fault.Conflict, "replay_ended", "The replay has ended.")

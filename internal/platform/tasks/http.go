@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/egress"
@@ -31,6 +32,22 @@ type HTTPRequest struct {
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    []byte            `json:"body,omitempty"`
+}
+
+// WithContentType is the request with a body that says what it is: JSON, unless a header says otherwise.
+func (r HTTPRequest) WithContentType() HTTPRequest {
+	if len(r.Body) == 0 {
+		return r
+	}
+	headers := map[string]string{"Content-Type": "application/json"}
+	for name, value := range r.Headers {
+		if strings.EqualFold(name, "Content-Type") {
+			return r
+		}
+		headers[name] = value
+	}
+	r.Headers = headers
+	return r
 }
 
 // What to do when it is not known whether a request was carried out.
