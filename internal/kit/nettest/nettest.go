@@ -67,11 +67,23 @@ func (p *Proxy) Address() string { return p.proxy.Listen }
 // Down ends all connections and takes no more.
 func (p *Proxy) Down() { p.proxy.Stop() }
 
-// Up takes connections again, at the same address.
+// Up takes connections again, at the same address. Should a connection of somebody else's have the port meanwhile, it waits for that
+// one's end.
 func (p *Proxy) Up() {
 	p.t.Helper()
-	if err := p.proxy.Start(); err != nil {
-		p.t.Fatalf("start the proxy: %v", err)
+	deadline, again := time.NewTimer(20*time.Second), time.NewTicker(50*time.Millisecond)
+	defer deadline.Stop()
+	defer again.Stop()
+	for {
+		err := p.proxy.Start()
+		if err == nil {
+			break
+		}
+		select {
+		case <-deadline.C:
+			p.t.Fatalf("start the proxy: %v", err)
+		case <-again.C:
+		}
 	}
 }
 
