@@ -248,7 +248,7 @@ func (l *limited) awaitArrivals(ctx context.Context, n int) error {
 
 // firstBytes is from a call that queues a task, in a process of its own, to the arrival of the task's request at the API. The
 // calls come at uneven times, and none waits for an earlier one. Those of the first second do not count: nodes that had nothing to
-// do look only once a second whether another process has queued anything.
+// do look more rarely whether another process has queued anything.
 func (l *limited) firstBytes(ctx context.Context, w window) (sample, error) {
 	if err := l.limit(ctx, mockapi.Limits{}); err != nil {
 		return sample{}, err
