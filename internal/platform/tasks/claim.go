@@ -96,7 +96,7 @@ func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bo
 		}
 	}
 	t.noteBacklog()
-	t.Dispatch(list)
+	t.Dispatch(t.isolate(ctx, list))
 	return len(list), more, nil
 }
 

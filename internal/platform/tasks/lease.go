@@ -286,6 +286,10 @@ func (t *Tasks) giveReturned(ctx context.Context) {
 	list := t.returned
 	t.returned = nil
 	t.mu.Unlock()
+	t.handBack(ctx, list)
+}
+
+func (t *Tasks) handBack(ctx context.Context, list []giveBack) {
 	if len(list) == 0 {
 		return
 	}

@@ -239,6 +239,45 @@ func TestATaskOfWhichNodesDieIsPoison(t *testing.T) {
 	}
 }
 
+// What was lost with a poisonous task twice is not lost with it a third time: it is begun alone.
+func TestTasksThatMayBePoisonAreBegunOneByOne(t *testing.T) {
+	b := setup(t)
+	const suspects, others = 5, 20
+	dead := b.dead()
+	b.queueOnly(dead, b.specs(suspects)...)
+	b.exec(`update task_live set lost = 1, due_at = now()`)
+	node := b.node("a", Config{})
+	var mu sync.Mutex
+	under := 0
+	goOn := make(chan struct{})
+	node.Handle("test", Policy{}, func(_ context.Context, task Task) Verdict {
+		if task.lost == 0 {
+			return Succeeded()
+		}
+		mu.Lock()
+		if under++; under > 1 {
+			t.Error("two of them are under way")
+		}
+		mu.Unlock()
+		<-goOn
+		mu.Lock()
+		defer mu.Unlock()
+		under--
+		return Succeeded()
+	})
+	b.queueOnly(b.node("api", Config{}), b.specs(others)...)
+	b.run(node)
+	b.until("the others are done, and all suspects but one are back", func() bool {
+		return b.count(`select count(*) from task_attempt where outcome = 'succeeded'`) == others &&
+			b.count(`select count(*) from task_live where lost = 2 and attempt = 1 and state = 'scheduled'`) == suspects-1
+	})
+	close(goOn)
+	b.until("all are done", func() bool { return b.count(`select count(*) from task_live`) == 0 })
+	if n := b.count(`select count(*) from task_attempt where outcome = 'succeeded' and number = 2`); n != suspects {
+		t.Errorf("%d of them have succeeded", n)
+	}
+}
+
 func TestACancelledTaskIsToldSo(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{Heartbeat: 2 * time.Millisecond})
