@@ -51,6 +51,9 @@ func Main(ctx context.Context, p Process) int {
 	if ran && errors.Is(err, errCheckFailed) {
 		return exitFailed // the report has said what is wrong
 	}
+	if ran && errors.Is(err, errSkipped) {
+		return exitPartly
+	}
 	wrongConfig, ok := errors.AsType[*ConfigError](err)
 	switch {
 	case ok:
@@ -145,6 +148,7 @@ func (c *cli) commands() []*cobra.Command {
 		newVerifyCommand(c),
 		newWhyCommand(c),
 		newSimulateCommand(c),
+		newTasksCommand(c),
 		newKeysCommand(c),
 		newVersionCommand(c),
 	}

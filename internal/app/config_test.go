@@ -63,7 +63,7 @@ func readCases() []readCase {
 			want: func(app.Config) bool { return true },
 		},
 		{
-			name: "what is a user's of the client", environ: []string{"KONTOR_API_KEY=ktr_test_x"},
+			name: "what is a user's of the client", environ: []string{"KONTOR_API_KEY=ktr_test_x", "KONTOR_API_URL=http://x"},
 			want: func(app.Config) bool { return true },
 		},
 		{

@@ -55,7 +55,7 @@ func newDevCommand(c *cli) *cobra.Command {
 			"until it is stopped. Nothing needs to be installed or configured. Everything it keeps is in one directory.",
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.dir, "dir", ".kontor", "where data, key and log are kept; remove it to begin anew")
+	flags.StringVar(&o.dir, "dir", devDirectory, "where data, key and log are kept; remove it to begin anew")
 	flags.StringVar(&faults, "faults", "none", "how the provider misbehaves: none, light, heavy, then ,key=value; see kontor sandbox")
 	flags.BoolVar(&o.story, "story", false, "play the first run again")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "log here, not to kontor.log in the directory")

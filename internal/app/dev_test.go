@@ -199,7 +199,7 @@ func nothingLeft(t *testing.T, dir, text string) {
 			t.Errorf("%s still answers", url)
 		}
 	}
-	for _, name := range []string{"dev-key", "kontor.log"} {
+	for _, name := range []string{"dev-key", "dev-url", "kontor.log"} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v %v", name, info, err)

@@ -16,7 +16,7 @@ import (
 // ensureKey reads the development key of an earlier start, or makes one and keeps it: it must open this database, which
 // may have been removed since.
 func (d *dev) ensureKey(ctx context.Context) error {
-	path := filepath.Join(d.dir, "dev-key")
+	path := filepath.Join(d.dir, devKeyFile)
 	kept, err := os.ReadFile(path) //nolint:gosec // our own file
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the development key: %w", err)

@@ -13,6 +13,9 @@ import (
 // tell says what there is: the first time the story is played, later what was kept; then how to go on.
 func (d *dev) tell(ctx context.Context) {
 	api, err := client.New(d.app.URL(), d.key)
+	if err == nil {
+		err = writeSecret(filepath.Join(d.dir, devURLFile), d.app.URL()+"\n") // beside the key, for verbs that speak to it
+	}
 	if err != nil {
 		d.say("  ✗ the client could not be made: %s\n", err)
 		return

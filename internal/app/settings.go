@@ -16,9 +16,10 @@ import (
 // variablePrefix begins every environment variable that is Kontor's.
 const variablePrefix = "KONTOR_"
 
-// Variables that are Kontor's, but not a node's: what programs that use the client keep their key in, and what the test
-// suite is told.
+// Variables that are Kontor's, but not a node's: what verbs and programs that use the client keep address and key in, and what
+// the test suite is told.
 const (
+	clientURLVariable  = "KONTOR_API_URL"
 	clientKeyVariable  = "KONTOR_API_KEY"
 	testVariablePrefix = "KONTOR_TEST_"
 	testKeepVariable   = "KONTOR_KEEP_DB"
@@ -239,7 +240,7 @@ func unknownVariables(environ []string) []string {
 	for _, pair := range environ {
 		name, _, _ := strings.Cut(pair, "=")
 		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, name) ||
-			name == clientKeyVariable || name == testKeepVariable || strings.HasPrefix(name, testVariablePrefix) ||
+			name == clientKeyVariable || name == clientURLVariable || name == testKeepVariable || strings.HasPrefix(name, testVariablePrefix) ||
 			link.MatchString(name) || linkURL.MatchString(pair) {
 			continue
 		}

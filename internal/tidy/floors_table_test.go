@@ -70,7 +70,7 @@ func houseTable() []storey {
 			{"app/simulate", "client kit/clock kit/ids kit/pgserver kit/postgres kit/progress platform/access commerce/payments/sandbox app/verify"},
 			{"app", "client kit/clock kit/fault kit/ids kit/lane kit/money kit/pgserver kit/postgres kit/progress kit/proof kit/telemetry " +
 				"platform/access platform/events platform/limits platform/destinations platform/schedules platform/tasks commerce/ledger commerce/payments commerce/payments/sandbox " +
-				"edge/api edge/hooks app/mockapi app/simulate app/verify app/why"},
+				"edge/api edge/hooks app/importer app/mockapi app/simulate app/verify app/why"},
 			{"cmd/kontor", "app"},
 			{"e2e", ""},
 			{"tidy", ""},

@@ -69,6 +69,7 @@ type Result struct {
 // Import is one file to be made into tasks.
 type Import struct {
 	Name      string // begins the unique keys of the tasks; empty: the file's name and a part of its content's hash
+	Suffix    string // ends that default name
 	Path      string
 	Format    Format // empty: by the file's name
 	Delimiter rune   // of CSV; 0: a comma, or a tab for .tsv
@@ -129,8 +130,8 @@ var (
 
 const nameForm = `^[A-Za-z0-9_-]{1,100}$`
 
-// check reports everything that is wrong.
-func (i *Import) check() error {
+// Check reports everything that is wrong.
+func (i *Import) Check() error {
 	var problems []error
 	if i.Name != "" && !regexp.MustCompile(nameForm).MatchString(i.Name) {
 		problems = append(problems, fmt.Errorf("%w: the name %q must be up to 100 letters, digits, _ and -", ErrImport, i.Name))
@@ -197,5 +198,9 @@ func (i *Import) delimiter() rune {
 func (i *Import) defaultName(beginning string) string {
 	base, _, _ := strings.Cut(filepath.Base(i.Path), ".")
 	base = regexp.MustCompile(`[^A-Za-z0-9_-]+`).ReplaceAllString(base, "-")
-	return fmt.Sprintf("%.80s-%s", base, beginning)
+	name := fmt.Sprintf("%.80s-%s", base, beginning)
+	if i.Suffix != "" {
+		name += "-" + i.Suffix
+	}
+	return name
 }

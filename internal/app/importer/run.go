@@ -57,7 +57,7 @@ func (i *Import) Run(ctx context.Context) (Report, error) {
 
 // open finds out where the import stands and goes there.
 func (i *Import) open(ctx context.Context) (*run, error) {
-	if err := i.check(); err != nil {
+	if err := i.Check(); err != nil {
 		return nil, err
 	}
 	r := &run{Import: i}

@@ -30,6 +30,23 @@ type TemplateText struct {
 	SubjectID   string            `json:"subject_id"`
 }
 
+// With is the template with what another says in place of its own.
+func (t TemplateText) With(other TemplateText) TemplateText {
+	for _, part := range []struct {
+		own   *string
+		other string
+	}{
+		{&t.Method, other.Method}, {&t.Path, other.Path}, {&t.Body, other.Body}, {&t.Name, other.Name}, {&t.LimitKey, other.LimitKey},
+		{&t.OrderingKey, other.OrderingKey}, {&t.FairnessKey, other.FairnessKey}, {&t.UniqueKey, other.UniqueKey},
+		{&t.SubjectType, other.SubjectType}, {&t.SubjectID, other.SubjectID},
+	} {
+		if part.other != "" {
+			*part.own = part.other
+		}
+	}
+	return t
+}
+
 // NoBody as a template's body makes requests without one.
 const NoBody = "none"
 
