@@ -15,8 +15,7 @@
 //		return err
 //	})
 //
-// Nodes find a committed task by looking: within some 20 ms while tasks of its queue and destination come in, within a second
-// after a pause. Nothing is found of a transaction that was rolled back.
+// Nodes find a committed task by looking: within some 20 ms while tasks come in, within some 100 ms after a pause. Nothing is found of a transaction that was rolled back.
 //
 // It needs no node, no API key and no connection but yours. What it needs of the database is in
 // docs/guides/enqueue-in-your-transaction.md. It owns no tables.
