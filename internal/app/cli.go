@@ -149,6 +149,9 @@ func (c *cli) commands() []*cobra.Command {
 		newWhyCommand(c),
 		newSimulateCommand(c),
 		newTasksCommand(c),
+		newQueuesCommand(c),
+		newDestinationsCommand(c),
+		newDeadLettersCommand(c),
 		newKeysCommand(c),
 		newVersionCommand(c),
 	}

@@ -33,11 +33,19 @@ func bindAPI(cmd *cobra.Command) {
 
 // api is a client of the API that bindAPI's flag, the environment, or the kontor dev of this directory names.
 func (c *cli) api(cmd *cobra.Command, options ...client.Option) (*client.ClientWithResponses, error) {
-	address, err := cmd.Flags().GetString("api-url")
+	address, key, err := c.apiAddress(cmd)
 	if err != nil {
 		return nil, err
 	}
-	key := c.variable(clientKeyVariable)
+	return client.New(address, key, options...)
+}
+
+// apiAddress is where that API is, and the key to it.
+func (c *cli) apiAddress(cmd *cobra.Command) (address, key string, err error) {
+	if address, err = cmd.Flags().GetString("api-url"); err != nil {
+		return "", "", err
+	}
+	key = c.variable(clientKeyVariable)
 	for _, from := range []struct {
 		value     *string
 		otherwise string
@@ -51,7 +59,7 @@ func (c *cli) api(cmd *cobra.Command, options ...client.Option) (*client.ClientW
 		}
 		text, err := os.ReadFile(filepath.Join(devDirectory, from.file))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("read what kontor dev has left: %w", err)
+			return "", "", fmt.Errorf("read what kontor dev has left: %w", err)
 		}
 		*from.value = strings.TrimSpace(string(text))
 	}
@@ -59,12 +67,12 @@ func (c *cli) api(cmd *cobra.Command, options ...client.Option) (*client.ClientW
 		address = apiURLDefault
 	}
 	if at, err := url.Parse(address); err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
-		return nil, fmt.Errorf("%w: --api-url: %q is no address such as http://127.0.0.1:8080", errUsage, address)
+		return "", "", fmt.Errorf("%w: --api-url: %q is no address such as http://127.0.0.1:8080", errUsage, address)
 	}
 	if key == "" {
-		return nil, fmt.Errorf("%w: there is no API key: make one with kontor keys create, and put it into %s", errUsage, clientKeyVariable)
+		return "", "", fmt.Errorf("%w: there is no API key: make one with kontor keys create, and put it into %s", errUsage, clientKeyVariable)
 	}
-	return client.New(address, key, options...)
+	return address, key, nil
 }
 
 // variable reads the process's environment.
