@@ -21,7 +21,7 @@ func TestAKilledNodesTasksAreDoneByAnother(t *testing.T) {
 	const calls = 500
 	a := w.serve("a")
 	w.serve("b")
-	w.calls(w.program, api, calls)
+	w.calls(w.program, calls)
 	w.amid(calls / 5)
 	w.eventually("a works", func() bool { return w.count(heldSQL, "a") > 0 })
 	a.kill()
@@ -56,7 +56,7 @@ func TestANodeThatWasStoppedComesTooLate(t *testing.T) {
 	const calls, more = 300, 50
 	a := w.serve("a")
 	b := w.serve("b")
-	w.calls(w.program, api, calls)
+	w.calls(w.program, calls)
 	w.amid(calls / 5)
 	w.eventually("a works", func() bool { return w.count(heldSQL, "a") > 0 })
 	a.signal(syscall.SIGSTOP)
@@ -68,7 +68,7 @@ func TestANodeThatWasStoppedComesTooLate(t *testing.T) {
 	a.signal(syscall.SIGCONT)
 	w.eventually("a is refused", func() bool { return strings.Contains(a.said(), "lease was lost before its end could be recorded") })
 	b.stop()
-	w.calls(w.program, api, more) // and the node is of use again
+	w.calls(w.program, more) // and the node is of use again
 	w.settled()
 	if again := w.agree(calls + more); again != unclear {
 		t.Errorf("%d attempts in doubt became %d", unclear, again)
@@ -83,7 +83,7 @@ func TestANodeThatStopsHandsItsTasksOver(t *testing.T) {
 	const calls = 300
 	a := w.serve("a")
 	w.serve("b")
-	w.calls(w.program, api, calls)
+	w.calls(w.program, calls)
 	w.amid(calls / 5)
 	w.eventually("a works", func() bool { return w.count(heldSQL, "a") > 0 })
 	a.stop()

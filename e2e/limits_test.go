@@ -85,18 +85,18 @@ func (h *house) destination(p *program, name string, s destinations.Settings) {
 	}
 }
 
-// calls queues n requests to a destination, in one transaction.
-func (h *house) calls(p *program, destination string, n int) {
+// calls queues n requests, in one transaction.
+func (h *house) calls(p *program, n int) {
 	h.Helper()
 	specs := make([]tasks.Spec, n)
 	for i := range specs {
-		specs[i] = h.call(p, destination, nil)
+		specs[i] = h.call(p, nil)
 	}
 	h.enqueue(p, specs)
 }
 
-// call is a request to a destination, and what asks whether it was carried out.
-func (h *house) call(p *program, destination string, verify *tasks.HTTPRequest) tasks.Spec {
+// call is a request, and what asks whether it was carried out.
+func (h *house) call(p *program, verify *tasks.HTTPRequest) tasks.Spec {
 	h.Helper()
 	args, err := json.Marshal(tasks.HTTPArgs{Verify: verify, Request: tasks.HTTPRequest{
 		Method: http.MethodPost, URL: "/records", Headers: map[string]string{"Content-Type": "application/json"}, Body: []byte(`{"a":1}`),
@@ -105,7 +105,7 @@ func (h *house) call(p *program, destination string, verify *tasks.HTTPRequest) 
 		h.Fatal(err)
 	}
 	return tasks.Spec{
-		OrgID: p.org, Kind: tasks.KindHTTP, Destination: destination, Args: args, Retry: []byte(`{"min_backoff_seconds":0.5}`),
+		OrgID: p.org, Kind: tasks.KindHTTP, Destination: api, Args: args, Retry: []byte(`{"min_backoff_seconds":0.5}`),
 	}
 }
 
@@ -142,11 +142,11 @@ func TestTwoNodesKeepToTheLimitOfAnAPI(t *testing.T) {
 	}
 	t.Cleanup(mock.Close)
 	p := h.program()
-	h.destination(p, "api", destinations.Settings{
+	h.destination(p, api, destinations.Settings{
 		BaseURL:    mock.URL(),
 		RateLimits: []destinations.RateLimit{{Name: "second", Limit: rate, PeriodSeconds: 1}},
 	})
-	h.calls(p, "api", calls)
+	h.calls(p, calls)
 	h.start("a")
 	h.start("b")
 	h.eventually("all calls are made", func() bool { return h.left(p) == 0 })

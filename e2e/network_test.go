@@ -43,7 +43,7 @@ func TestLostAnswersAreAskedForUnderTheSameKey(t *testing.T) {
 	const calls = 1000
 	w.start("a")
 	w.start("b")
-	w.calls(w.program, api, calls)
+	w.calls(w.program, calls)
 	w.amid(calls / 10)
 	w.spoil(network)
 	w.settled()
@@ -66,7 +66,7 @@ func TestLostAnswersAreLookedUp(t *testing.T) {
 	specs := make([]tasks.Spec, calls)
 	for i := range specs {
 		key := fmt.Sprint("order-", i)
-		specs[i] = w.call(w.program, api, &tasks.HTTPRequest{Method: http.MethodGet, URL: "/records/" + key})
+		specs[i] = w.call(w.program, &tasks.HTTPRequest{Method: http.MethodGet, URL: "/records/" + key})
 		specs[i].IdempotencyKey = key
 	}
 	w.enqueue(w.program, specs)

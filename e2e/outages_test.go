@@ -26,7 +26,7 @@ func TestTheDatabaseCrashesWhileTasksRun(t *testing.T) {
 	const calls = 500
 	w.start("a")
 	w.start("b")
-	w.calls(w.program, api, calls)
+	w.calls(w.program, calls)
 	w.amid(calls / 5)
 	if err := server.Restart(t.Context()); err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestSessionsAreCutWhileTasksRun(t *testing.T) {
 	w.start("a")
 	w.start("b")
 	const calls, cuts = 500, 20
-	w.calls(w.program, api, calls)
+	w.calls(w.program, calls)
 	own, err := pgx.Connect(t.Context(), database.Direct)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestSessionsAreScarceWhileTasksRun(t *testing.T) {
 	const calls = 500
 	w.start("a")
 	w.start("b")
-	w.calls(w.program, api, calls)
+	w.calls(w.program, calls)
 	w.amid(calls / 10)
 	others := w.takeSessions(url)
 	w.amid(calls / 5)

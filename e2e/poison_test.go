@@ -39,7 +39,7 @@ func TestATaskThatKillsItsNodesIsPoison(t *testing.T) {
 	w := newWitness(t, careless(time.Second))
 	w.reachedAt(w.mock.URL(), 10)
 	const calls, deaths = 100, 3
-	w.calls(w.program, api, calls)
+	w.calls(w.program, calls)
 	w.enqueue(w.program, []tasks.Spec{{OrgID: w.org, Kind: kindFatal}}) // so that it is begun together with some of them
 	died := make(chan struct{})
 	nodes := map[string]*process{}

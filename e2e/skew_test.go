@@ -22,7 +22,7 @@ func TestNodesWhoseClocksAreWrong(t *testing.T) {
 	const calls, off = 300, 7 * time.Minute
 	specs := make([]tasks.Spec, calls)
 	for i := range specs {
-		specs[i] = w.call(w.program, api, nil)
+		specs[i] = w.call(w.program, nil)
 		specs[i].After = time.Duration(i%3) * time.Second
 		specs[i].ExpiresAt = clock.System().Add(off / 2)
 	}
