@@ -18,6 +18,7 @@ create table schedule (
     kind                  text,
     args                  json,
     http_request          json,
+    terms                 json        not null, -- how the tasks are worked on
     anchor_at             timestamptz not null, -- what @every counts from
     ticks_after           timestamptz not null,
     last_tick_at          timestamptz,

@@ -22,7 +22,10 @@ func TestAScheduleIsWhatItWasMadeOf(t *testing.T) {
 	b := setup(t)
 	in := Input{
 		Name: "Nightly-2", Cron: "30 2 * * *", TimeZone: "Europe/Berlin", MisfirePolicy: All, MisfireMax: 7, MisfireGraceSeconds: 5,
-		Task: Template{Queue: "q", Destination: "stripe", HTTPRequest: []byte(`{"request":{"method":"POST","url":"/x"}}`)},
+		Task: Template{Queue: "reports", Destination: "stripe", HTTPRequest: []byte(`{"request":{"method":"POST","url":"/x"}}`), Terms: Terms{
+			Priority: 2, LimitKey: "l", Units: 3, OrderingKey: "o", FairnessKey: "f", FairnessWeight: 4, Tags: []string{"t"},
+			TimeoutSeconds: 5, ExpireAfterSeconds: 6, RetryConfig: []byte(`{"max_attempts":7}`),
+		}},
 	}
 	made := b.create(in)
 	read := b.get(made.ID)
@@ -97,7 +100,7 @@ func TestAnEditKeepsOrChangesTheTicks(t *testing.T) {
 	update := func(version int64, in Input) (Schedule, error) {
 		var out Schedule
 		err := b.inTx(func(ctx context.Context, tx postgres.Tx) (err error) {
-			out, err = b.Update(ctx, tx, b.org, s.ID, version, in)
+			out, err = b.Update(ctx, tx, b.org, s.ID, version, func(said *Input) { *said = in })
 			return err
 		})
 		return out, err
@@ -155,7 +158,7 @@ func TestWhatIsPausedDoesNotTick(t *testing.T) {
 	b.fireAll()
 	in.MisfireMax = 9
 	do(b, func(ctx context.Context, tx postgres.Tx) (Schedule, error) {
-		return b.Update(ctx, tx, b.org, s.ID, 2, in)
+		return b.Update(ctx, tx, b.org, s.ID, 2, func(said *Input) { *said = in })
 	})
 	again := do(b, func(ctx context.Context, tx postgres.Tx) (Schedule, error) {
 		return b.Pause(ctx, tx, b.org, s.ID, 0, "")

@@ -2,6 +2,7 @@ package schedules
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -16,8 +17,8 @@ import (
 // A name that is taken leaves the transaction whole: other commands may be in it.
 const createSQL = `
 	insert into schedule (org_id, id, name, state, cron, time_zone, misfire_policy, misfire_max, misfire_grace_seconds, queue,
-		destination, kind, args, http_request, anchor_at, ticks_after, next_tick_at, version, created_at, updated_at)
-	values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+		destination, kind, args, http_request, terms, anchor_at, ticks_after, next_tick_at, version, created_at, updated_at)
+	values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 	on conflict (name, org_id) do nothing
 	returning id`
 
@@ -36,10 +37,17 @@ func (s *Schedules) Create(ctx context.Context, tx postgres.Tx, orgID ids.ID, in
 	if err := c.begin(now); err != nil {
 		return Schedule{}, err
 	}
+	if err := s.acceptable(ctx, tx, &c, now); err != nil {
+		return Schedule{}, err
+	}
+	terms, err := json.Marshal(c.Task.Terms)
+	if err != nil {
+		return Schedule{}, err
+	}
 	var made ids.ID
 	err = tx.QueryRow(ctx, createSQL, c.OrgID, c.ID, c.Name, c.State, c.Cron, c.TimeZone, c.Misfire.Policy, c.Misfire.Max,
 		int64(c.Misfire.Grace/time.Second), c.Task.Queue, orNull(c.Task.Destination), orNull(c.Task.Kind), orNullJSON(c.Task.Args),
-		orNullJSON(c.Task.HTTPRequest), c.anchor, c.ticksAfter, c.NextTickAt, c.Version, c.CreatedAt, c.UpdatedAt).Scan(&made)
+		orNullJSON(c.Task.HTTPRequest), terms, c.anchor, c.ticksAfter, c.NextTickAt, c.Version, c.CreatedAt, c.UpdatedAt).Scan(&made)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Schedule{}, ErrNameTaken
 	}
@@ -70,6 +78,14 @@ func (s *Schedules) tell(ctx context.Context, tx postgres.Tx, name string, c *Sc
 func (s *Schedule) take(in Input) {
 	s.Name, s.Cron, s.TimeZone, s.Task = in.Name, in.Cron, in.TimeZone, in.Task
 	s.Misfire = Misfire{in.MisfirePolicy, in.MisfireMax, time.Duration(in.MisfireGraceSeconds) * time.Second}
+}
+
+// said is what callers say about the schedule.
+func (s *Schedule) said() Input {
+	return Input{
+		Name: s.Name, Cron: s.Cron, TimeZone: s.TimeZone, MisfirePolicy: s.Misfire.Policy, MisfireMax: s.Misfire.Max,
+		MisfireGraceSeconds: int(s.Misfire.Grace / time.Second), Task: s.Task,
+	}
 }
 
 // begin has the schedule follow its rule from now on, whatever it followed before. Ticks are never accounted for twice, so it

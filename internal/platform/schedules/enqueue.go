@@ -2,10 +2,14 @@ package schedules
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
+	"github.com/kontorhq/kontor/internal/kit/fault"
 	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -29,10 +33,10 @@ func (s *Schedule) spec(taskID ids.ID, at time.Time, after time.Duration) (tasks
 			return tasks.Spec{}, err
 		}
 	}
-	return tasks.Spec{
+	return s.Task.Terms.onto(tasks.Spec{
 		OrgID: s.OrgID, ID: taskID, Queue: s.Task.Queue, Destination: s.Task.Destination, Kind: kind, Args: args,
 		SubjectType: aggregate, SubjectID: ids.Format(Prefix, s.ID), After: after,
-	}, nil
+	}, at), nil
 }
 
 // fill puts the tick in the place of the words that stand for it. What it puts in needs no escapes, in JSON or in a URL.
@@ -52,4 +56,23 @@ func (s *Schedule) fillRequest(at time.Time) ([]byte, error) {
 		args.Verify.Body = s.fill(args.Verify.Body, at)
 	}
 	return json.Marshal(args)
+}
+
+// acceptable tells why the schedule's tasks could not be queued as things are now.
+func (s *Schedules) acceptable(ctx context.Context, tx postgres.Tx, c *Schedule, now time.Time) error {
+	spec, err := c.spec(c.ID, now, 0)
+	if err != nil {
+		return err
+	}
+	err = s.tasks.Check(ctx, tx, spec)
+	refusal, isFault := errors.AsType[*fault.Fault](err)
+	if !isFault {
+		return err
+	}
+	within := *refusal
+	within.Param, within.Params = "task."+within.Param, nil
+	for _, p := range refusal.Params {
+		within.Params = append(within.Params, fault.Problem{Param: "task." + p.Param, Detail: p.Detail})
+	}
+	return &within
 }

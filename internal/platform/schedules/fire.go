@@ -39,7 +39,7 @@ func (s *Schedules) untilNext(ctx context.Context) (time.Duration, error) {
 // hot
 const lockDueSQL = `
 	select s.org_id, s.id, s.name, s.state, s.pause_reason, s.cron, s.time_zone, s.misfire_policy, s.misfire_max, s.misfire_grace_seconds,
-		s.queue, s.destination, s.kind, s.args, s.http_request, s.anchor_at, s.ticks_after, s.last_tick_at, s.next_tick_at, s.version,
+		s.queue, s.destination, s.kind, s.args, s.http_request, s.terms, s.anchor_at, s.ticks_after, s.last_tick_at, s.next_tick_at, s.version,
 		s.created_at, s.updated_at
 	from schedule s
 	where s.next_tick_at <= statement_timestamp()

@@ -189,7 +189,7 @@ func TestARuleThatCannotBeReadIsPaused(t *testing.T) {
 	}
 	in := input("broken", "@every 1h")
 	do(b, func(ctx context.Context, tx postgres.Tx) (Schedule, error) {
-		return b.Update(ctx, tx, b.org, broken.ID, 0, in)
+		return b.Update(ctx, tx, b.org, broken.ID, 0, func(said *Input) { *said = in })
 	})
 }
 
@@ -215,7 +215,7 @@ func TestEditsRaceWithTicks(t *testing.T) {
 	for i := range 40 {
 		in.Cron = []string{"* * * * * *", "*/2 * * * * *", "@every 1s"}[i%3]
 		do(b, func(ctx context.Context, tx postgres.Tx) (Schedule, error) {
-			return b.Update(ctx, tx, b.org, s.ID, 0, in)
+			return b.Update(ctx, tx, b.org, s.ID, 0, func(said *Input) { *said = in })
 		})
 		if i%10 == 9 {
 			do(b, func(ctx context.Context, tx postgres.Tx) (Schedule, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/postgrestest"
 	"github.com/kontorhq/kontor/internal/kit/proof"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/events"
 	"github.com/kontorhq/kontor/internal/platform/limits"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
@@ -29,6 +30,8 @@ type bench struct {
 	db     *postgres.DB
 	source *ids.Source
 	org    ids.ID
+	others *destinations.Destinations
+	queue  *tasks.Tasks
 	*Schedules
 }
 
@@ -43,6 +46,8 @@ func setup(t *testing.T) *bench {
 	source := ids.NewSource(clock.System)
 	b := &bench{T: t, db: db, source: source, org: source.New()}
 	b.Schedules = b.node(Config{})
+	b.furnish("reports")
+	b.furnish("stripe")
 	t.Cleanup(func() {
 		if !t.Failed() {
 			b.verify()
@@ -56,10 +61,27 @@ func (b *bench) node(cfg Config) *Schedules {
 	log, registry := slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry()
 	wrong := func() time.Time { return clock.System().Add(time.Hour) }
 	slots := limits.New(b.db, limits.Config{Node: "a"}, b.source, registry, log)
-	queue := tasks.New(tasks.Deps{
-		DB: b.db, Limits: slots, Clock: wrong, IDs: b.source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
+	told := events.New(b.db, b.source)
+	b.others = destinations.New(destinations.Config{DB: b.db, IDs: b.source, Clock: wrong, Events: told, Registry: registry, Log: log})
+	b.queue = tasks.New(tasks.Deps{
+		DB: b.db, Limits: slots, Destinations: b.others, Clock: wrong, IDs: b.source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
 	}, tasks.Config{Node: "a"})
-	return New(b.db, cfg, queue, events.New(b.db, b.source), b.source, registry, log)
+	return New(b.db, cfg, b.queue, told, b.source, registry, log)
+}
+
+// furnish makes a queue and a destination of that name.
+func (b *bench) furnish(name string) {
+	b.Helper()
+	err := b.inTx(func(ctx context.Context, tx postgres.Tx) error {
+		if _, err := b.queue.CreateQueue(ctx, tx, b.org, name, tasks.QueueSettings{}); err != nil {
+			return err
+		}
+		_, err := b.others.Create(ctx, tx, destinations.Create{OrgID: b.org, Name: name, Settings: destinations.Settings{BaseURL: "https://api.example"}})
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
 }
 
 func (b *bench) verify() {

@@ -19,7 +19,7 @@ type Filter struct {
 
 const listSQL = `
 	select s.org_id, s.id, s.name, s.state, s.pause_reason, s.cron, s.time_zone, s.misfire_policy, s.misfire_max, s.misfire_grace_seconds,
-		s.queue, s.destination, s.kind, s.args, s.http_request, s.anchor_at, s.ticks_after, s.last_tick_at, s.next_tick_at, s.version,
+		s.queue, s.destination, s.kind, s.args, s.http_request, s.terms, s.anchor_at, s.ticks_after, s.last_tick_at, s.next_tick_at, s.version,
 		s.created_at, s.updated_at
 	from schedule s
 	where s.org_id = $1 and s.id > $2 and ($3 = '' or s.state = $3) and ($4 = '' or s.name = $4)

@@ -26,16 +26,6 @@ const (
 	All  MisfirePolicy = "all"  // each is made up for, the latest MisfireMax of them
 )
 
-// Template is the task that every tick makes: a kind of Kontor's own with its arguments, or an HTTP request. In the text of either
-// {{tick_at}} and {{schedule_id}} stand for the tick's time and the schedule's id. HTTPRequest is a tasks.HTTPArgs.
-type Template struct {
-	Queue       string          `json:"queue"`
-	Destination string          `json:"destination,omitempty"`
-	Kind        string          `json:"kind,omitempty"`
-	Args        json.RawMessage `json:"args,omitempty"`
-	HTTPRequest json.RawMessage `json:"http_request,omitempty"`
-}
-
 // Misfire is what is done about ticks that are made later than Grace after their time: they are missed.
 type Misfire struct {
 	Policy MisfirePolicy

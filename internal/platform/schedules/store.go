@@ -16,16 +16,19 @@ import (
 func scan(row pgx.CollectableRow) (Schedule, error) {
 	var s Schedule
 	var reason, destination, kind *string
-	var args, request []byte
+	var args, request, terms []byte
 	var grace int64
 	var last, next *time.Time
 	err := row.Scan(&s.OrgID, &s.ID, &s.Name, &s.State, &reason, &s.Cron, &s.TimeZone, &s.Misfire.Policy, &s.Misfire.Max, &grace,
-		&s.Task.Queue, &destination, &kind, &args, &request, &s.anchor, &s.ticksAfter, &last, &next, &s.Version, &s.CreatedAt, &s.UpdatedAt)
+		&s.Task.Queue, &destination, &kind, &args, &request, &terms, &s.anchor, &s.ticksAfter, &last, &next, &s.Version, &s.CreatedAt, &s.UpdatedAt)
 	s.Misfire.Grace = time.Duration(grace) * time.Second
 	s.PauseReason, s.Task.Destination, s.Task.Kind = orEmpty(reason), orEmpty(destination), orEmpty(kind)
 	s.Task.Args, s.Task.HTTPRequest = args, request
 	s.LastTickAt, s.NextTickAt = orZero(last), orZero(next)
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(terms, &s.Task.Terms)
 }
 
 func orEmpty(s *string) string {
@@ -51,7 +54,7 @@ func orNullJSON(raw json.RawMessage) []byte {
 
 const lockSQL = `
 	select s.org_id, s.id, s.name, s.state, s.pause_reason, s.cron, s.time_zone, s.misfire_policy, s.misfire_max, s.misfire_grace_seconds,
-		s.queue, s.destination, s.kind, s.args, s.http_request, s.anchor_at, s.ticks_after, s.last_tick_at, s.next_tick_at, s.version,
+		s.queue, s.destination, s.kind, s.args, s.http_request, s.terms, s.anchor_at, s.ticks_after, s.last_tick_at, s.next_tick_at, s.version,
 		s.created_at, s.updated_at
 	from schedule s
 	where s.org_id = $1 and s.id = $2
@@ -78,17 +81,21 @@ func lock(ctx context.Context, tx postgres.Tx, orgID, id ids.ID, version int64) 
 const storeSQL = `
 	update schedule set
 		name = $3, state = $4, pause_reason = $5, cron = $6, time_zone = $7, misfire_policy = $8, misfire_max = $9,
-		misfire_grace_seconds = $10, queue = $11, destination = $12, kind = $13, args = $14, http_request = $15, anchor_at = $16,
-		ticks_after = $17, last_tick_at = $18, next_tick_at = $19, version = $20, updated_at = $21
+		misfire_grace_seconds = $10, queue = $11, destination = $12, kind = $13, args = $14, http_request = $15, terms = $16,
+		anchor_at = $17, ticks_after = $18, last_tick_at = $19, next_tick_at = $20, version = $21, updated_at = $22
 	where org_id = $1 and id = $2`
 
 // change stores a schedule that the transaction holds, as its next version, with the version's event.
 func (s *Schedules) change(ctx context.Context, tx postgres.Tx, c *Schedule, now time.Time, event string) error {
 	c.Version, c.UpdatedAt = c.Version+1, now
+	terms, err := json.Marshal(c.Task.Terms)
+	if err != nil {
+		return err
+	}
 	var batch pgx.Batch
 	batch.Queue(storeSQL, c.OrgID, c.ID, c.Name, c.State, orNull(c.PauseReason), c.Cron, c.TimeZone, c.Misfire.Policy, c.Misfire.Max,
 		int64(c.Misfire.Grace/time.Second), c.Task.Queue, orNull(c.Task.Destination), orNull(c.Task.Kind), orNullJSON(c.Task.Args),
-		orNullJSON(c.Task.HTTPRequest), c.anchor, c.ticksAfter, optional(c.LastTickAt), optional(c.NextTickAt), c.Version, c.UpdatedAt)
+		orNullJSON(c.Task.HTTPRequest), terms, c.anchor, c.ticksAfter, optional(c.LastTickAt), optional(c.NextTickAt), c.Version, c.UpdatedAt)
 	told, err := changed(event, c)
 	if err != nil {
 		return err

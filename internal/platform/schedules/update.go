@@ -8,16 +8,18 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
 
-// Update replaces everything that callers say about a schedule; a version of 0 takes any. With the rule unchanged
+// Update changes what callers say about a schedule; a version of 0 takes any. edit gets what they said so far, and may run twice. With the rule unchanged
 // its ticks go on as they were. A new rule holds from now on, by the database's clock; what was due under the old one, and
 // was not made yet, is made first, as it was.
-func (s *Schedules) Update(ctx context.Context, tx postgres.Tx, orgID, id ids.ID, version int64, in Input) (Schedule, error) {
-	in = in.withDefaults()
-	if err := in.validate(); err != nil {
-		return Schedule{}, err
-	}
+func (s *Schedules) Update(ctx context.Context, tx postgres.Tx, orgID, id ids.ID, version int64, edit func(*Input)) (Schedule, error) {
 	c, now, err := lock(ctx, tx, orgID, id, version)
 	if err != nil {
+		return Schedule{}, err
+	}
+	in := c.said()
+	edit(&in)
+	in = in.withDefaults()
+	if err := in.validate(); err != nil {
 		return Schedule{}, err
 	}
 	ruled := c.Cron != in.Cron || c.TimeZone != in.TimeZone
@@ -34,6 +36,9 @@ func (s *Schedules) Update(ctx context.Context, tx postgres.Tx, orgID, id ids.ID
 		}
 	}
 	c.take(in)
+	if err := s.acceptable(ctx, tx, &c, now); err != nil {
+		return Schedule{}, err
+	}
 	if ruled && c.State == Active {
 		if err := c.begin(now); err != nil {
 			return Schedule{}, err

@@ -24,9 +24,10 @@ type Input struct {
 
 // The bounds of an input.
 const (
-	misfireMaxMost   = 1000
-	graceSecondsMost = 24 * 60 * 60
-	templateBytesMax = 1 << 20
+	misfireMaxMost    = 1000
+	graceSecondsMost  = 24 * 60 * 60
+	templateBytesMax  = 1 << 20
+	expireSecondsMost = 366 * 24 * 60 * 60
 )
 
 var (
@@ -73,6 +74,8 @@ func (in Input) validate() error {
 
 func (t Template) validate(p *problems) {
 	p.require(nameForm.MatchString(t.Queue), "task.queue", "A queue's name has 1 to 100 of letters, digits and hyphens.")
+	p.require(t.Terms.ExpireAfterSeconds >= 0 && t.Terms.ExpireAfterSeconds <= expireSecondsMost, "task.expire_after_seconds",
+		"expire_after_seconds is from 1 to 31622400.")
 	p.require(t.Destination == "" || destinationForm.MatchString(t.Destination), "task.destination",
 		"A destination's name has 1 to 100 of letters, digits and hyphens.")
 	switch {

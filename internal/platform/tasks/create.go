@@ -51,6 +51,15 @@ func (t *Tasks) Create(ctx context.Context, tx postgres.Tx, specs []Spec) ([]Cre
 	return out, nil
 }
 
+// Check tells why Create would refuse a task, as things are now; nil if it would not.
+func (t *Tasks) Check(ctx context.Context, tx postgres.Tx, spec Spec) error {
+	_, refusals, err := t.accept(ctx, tx, []Spec{spec})
+	if err != nil {
+		return err
+	}
+	return refusals[0]
+}
+
 // accept tells of each spec why it cannot be queued, or how it is queued.
 func (t *Tasks) accept(ctx context.Context, tx postgres.Tx, specs []Spec) ([]Spec, []error, error) {
 	queues, err := t.acceptingQueues(ctx, tx, specs)
