@@ -102,7 +102,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 
 	// edge
 	server, err := api.New(api.Deps{
-		DB: a.db, Access: a.access, Ledger: books, Payments: a.payments, Events: log, Tasks: queue, Destinations: others,
+		DB: a.db, Access: a.access, Ledger: books, Payments: a.payments, Events: log, Tasks: queue, Destinations: others, Schedules: timetable,
 		Clock: a.now, IDs: source, Lanes: lanes, Registry: registry, Logger: a.log,
 		RequestTimeout: seconds(cfg.RequestTimeoutSeconds), PaymentWait: seconds(cfg.PaymentWaitSeconds),
 	})

@@ -56,7 +56,7 @@ func houseTable() []storey {
 		}},
 		{"edge", "how people and programs reach it", []room{
 			{"edge/api", "api kit/clock kit/fault kit/ids kit/lane kit/paging kit/postgres kit/telemetry " +
-				"platform/access platform/command platform/events platform/destinations platform/tasks commerce/ledger commerce/payments"},
+				"platform/access platform/command platform/events platform/destinations platform/schedules platform/tasks commerce/ledger commerce/payments"},
 			{"edge/hooks", "kit/fault kit/ids kit/telemetry commerce/payments"},
 			{"client/tx", "kit/clock kit/fault kit/ids platform/access platform/tasks"},
 		}},

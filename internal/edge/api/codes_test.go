@@ -17,7 +17,6 @@ import (
 var notForCallers = []string{
 	"organisation_malformed", "key_name_malformed", "key_expiry_passed", "key_not_found", "lease_lost",
 	"request_unsendable",
-	"schedule_invalid", "schedule_not_found", "schedule_name_taken", "schedule_version_conflict",
 }
 
 // faultCodes reads the codes of all faults out of the source of the packages that the API stands on.

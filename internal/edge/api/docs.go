@@ -78,7 +78,7 @@ func docsObjects() []string {
 	return []string{
 		"Payment", "PaymentAttempt", "Account", "AccountBalance", "BalanceAt", "StatementLine", "Entry", "Movement", "EntryBatch",
 		"EntryResult", "Queue", "RetryConfig", "Destination", "DestinationAuth", "RateLimit", "CircuitBreaker", "Hold", "HTTPRequest", "Task",
-		"Waiting", "TaskAttempt", "TaskCreated", "TaskBatch", "DeadLetter", "DeadLetterGroup", "Replay", "ReplayPreview", "Consumed", "Deleted",
+		"Waiting", "TaskAttempt", "TaskCreated", "TaskBatch", "DeadLetter", "DeadLetterGroup", "Replay", "ReplayPreview", "Schedule", "ScheduleTaskShown", "Ticks", "Consumed", "Deleted",
 		"Event", "Problem",
 	}
 }

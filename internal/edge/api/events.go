@@ -10,6 +10,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/paging"
 	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/schedules"
 )
 
 // The lists that cursors belong to.
@@ -26,6 +27,7 @@ const (
 	listOfAttempts     = 'n'
 	listOfLetters      = 'l'
 	listOfGroups       = 'g'
+	listOfSchedules    = 's'
 )
 
 // position reads where a page begins and how long it is.
@@ -46,6 +48,8 @@ func subjectPrefix(aggregateType string) string {
 		return ledger.EntryPrefix
 	case "ledger_account":
 		return ledger.AccountPrefix
+	case "schedule":
+		return schedules.Prefix
 	default:
 		return aggregateType
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/events"
 	"github.com/kontorhq/kontor/internal/platform/limits"
+	"github.com/kontorhq/kontor/internal/platform/schedules"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -64,7 +65,7 @@ func startNode(t *testing.T) *node {
 	if n.server, err = New(n.deps); err != nil {
 		t.Fatal(err)
 	}
-	n.run(n.slots.Run, n.deps.Destinations.Run, n.deps.Payments.Run, n.server.Run, worker.Run)
+	n.run(n.slots.Run, n.deps.Destinations.Run, n.deps.Schedules.Run, n.deps.Payments.Run, n.server.Run, worker.Run)
 	n.http = httptest.NewServer(n.server.Handler())
 	t.Cleanup(n.http.Close)
 	return n
@@ -84,6 +85,7 @@ func (n *node) wire(db *postgres.DB) *tasks.Tasks {
 	}, tasks.Config{Node: n.t.Name(), PollMin: time.Millisecond, PollMax: 20 * time.Millisecond})
 	n.deps = Deps{
 		DB: db, Access: access.New(db, clock.System, source), Ledger: books, Events: log, Tasks: worker, Destinations: others,
+		Schedules: schedules.New(db, schedules.Config{}, worker, log, source, registry, logger),
 		Payments: payments.New(payments.Deps{
 			DB: db, Ledger: books, Events: log, Tasks: worker, Clock: clock.System, IDs: source,
 			Providers: []payments.Provider{sandbox.NewProvider(sandbox.ProviderConfig{BaseURL: n.sandbox.URL, APIKey: "key"})},
@@ -297,7 +299,7 @@ func matchesRoute(route, path string) bool {
 		return false
 	}
 	for i := range a {
-		if a[i] != b[i] && (!strings.HasPrefix(a[i], "{") || b[i] == "batch" || b[i] == "groups") {
+		if a[i] != b[i] && (!strings.HasPrefix(a[i], "{") || b[i] == "batch" || b[i] == "groups" || b[i] == "preview") {
 			return false
 		}
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/command"
 	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/events"
+	"github.com/kontorhq/kontor/internal/platform/schedules"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -42,6 +43,7 @@ type Deps struct {
 	IDs      *ids.Source
 	// Destinations are those that tasks go to.
 	Destinations *destinations.Destinations
+	Schedules    *schedules.Schedules
 	Lanes        *lane.Metrics
 	Registry     prometheus.Registerer
 	Logger       *slog.Logger

@@ -185,7 +185,10 @@ func TestWhatIsDeletedIsGoneAndItsTasksStay(t *testing.T) {
 	b := setup(t)
 	s := b.neglect(b.create(input("s", "@every 1h")), 2*time.Hour)
 	b.fireAll()
-	remove := func(ctx context.Context, tx postgres.Tx) error { return b.Delete(ctx, tx, b.org, s.ID, 0) }
+	remove := func(ctx context.Context, tx postgres.Tx) error {
+		_, err := b.Delete(ctx, tx, b.org, s.ID, 0)
+		return err
+	}
 	if err := b.inTx(remove); err != nil {
 		t.Fatal(err)
 	}

@@ -11,14 +11,14 @@ import (
 const deleteSQL = `delete from schedule where org_id = $1 and id = $2`
 
 // Delete removes a schedule. Tasks that its ticks have made stay, and so do the records of the ticks, until their month
-// is dropped. A version of 0 takes any.
-func (s *Schedules) Delete(ctx context.Context, tx postgres.Tx, orgID, id ids.ID, version int64) error {
+// is dropped. It returns what the schedule was. A version of 0 takes any.
+func (s *Schedules) Delete(ctx context.Context, tx postgres.Tx, orgID, id ids.ID, version int64) (Schedule, error) {
 	c, _, err := lock(ctx, tx, orgID, id, version)
 	if err != nil {
-		return err
+		return Schedule{}, err
 	}
 	if _, err := tx.Exec(ctx, deleteSQL, orgID, id); err != nil {
-		return fmt.Errorf("delete a schedule: %w", err)
+		return Schedule{}, fmt.Errorf("delete a schedule: %w", err)
 	}
-	return s.tell(ctx, tx, eventDeleted, &c)
+	return c, s.tell(ctx, tx, eventDeleted, &c)
 }

@@ -70,7 +70,10 @@ func (s *Schedules) acceptable(ctx context.Context, tx postgres.Tx, c *Schedule,
 		return err
 	}
 	within := *refusal
-	within.Param, within.Params = "task."+within.Param, nil
+	within.Params = nil
+	if within.Param != "" {
+		within.Param = "task." + within.Param
+	}
 	for _, p := range refusal.Params {
 		within.Params = append(within.Params, fault.Problem{Param: "task." + p.Param, Detail: p.Detail})
 	}
