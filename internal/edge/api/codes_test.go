@@ -15,7 +15,7 @@ import (
 
 // notForCallers are codes of faults that no request over HTTP can cause: those of the command line and of workers.
 var notForCallers = []string{
-	"organisation_malformed", "key_name_malformed", "key_expiry_passed", "key_not_found", "lease_lost",
+	"organisation_malformed", "organisation_not_found", "key_name_malformed", "key_expiry_passed", "key_not_found", "lease_lost",
 	"request_unsendable",
 }
 
