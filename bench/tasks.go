@@ -363,9 +363,11 @@ func (b *bench) idle(ctx context.Context, r *rival) error {
 	if r.name == "Kontor" {
 		c.Aim = "below 20"
 	}
-	b.report.Checks = append(b.report.Checks, c)
 	if stopped := stop(); err == nil {
 		err = stopped
+	}
+	if err == nil {
+		b.report.Checks = append(b.report.Checks, c)
 	}
 	return err
 }
