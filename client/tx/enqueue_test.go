@@ -94,9 +94,9 @@ func (b *bench) connect(mode pgx.QueryExecMode) *pgx.Conn {
 	return conn
 }
 
-func (b *bench) exec(statement string, args ...any) {
+func (b *bench) exec(statement string) {
 	b.Helper()
-	if _, err := b.db.Pool().Exec(b.Context(), statement, args...); err != nil {
+	if _, err := b.db.Pool().Exec(b.Context(), statement); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -17,10 +17,10 @@ import (
 
 // How long a batch is tried again when the API does not answer, or says that it cannot now.
 const (
-	sendPatience  = 5 * time.Minute
-	sendPauseMin  = 200 * time.Millisecond
-	sendPauseMax  = 10 * time.Second
-	sendUniqueFor = 30 * 24 * time.Hour // how long a record is known
+	sendPatience     = 5 * time.Minute
+	sendPauseFirst   = 200 * time.Millisecond
+	sendPauseLongest = 10 * time.Second
+	sendUniqueFor    = 30 * 24 * time.Hour // how long a record is known
 )
 
 // taskSender queues the tasks of an import by the API.
@@ -101,7 +101,7 @@ func (s *taskSender) queueAll(ctx context.Context, requests []client.TaskRequest
 	params := &client.CreateTaskBatchParams{IdempotencyKey: client.NewKey()}
 	bounded, cancel := context.WithTimeout(ctx, sendPatience)
 	defer cancel()
-	for pause := sendPauseMin; ; pause = min(2*pause, sendPauseMax) {
+	for pause := sendPauseFirst; ; pause = min(2*pause, sendPauseLongest) {
 		answer, err := s.api.CreateTaskBatchWithBodyWithResponse(bounded, params, "application/json", bytes.NewReader(body))
 		if err == nil && !isForAMoment(answer.StatusCode()) {
 			return answer, nil
@@ -109,7 +109,7 @@ func (s *taskSender) queueAll(ctx context.Context, requests []client.TaskRequest
 		if err == nil {
 			err = refusedWith(answer.Status(), answer.ApplicationProblemJSONDefault)
 			if seconds, e := strconv.Atoi(answer.HTTPResponse.Header.Get("Retry-After")); e == nil {
-				pause = max(pause, min(time.Duration(seconds)*time.Second, sendPauseMax))
+				pause = max(pause, min(time.Duration(seconds)*time.Second, sendPauseLongest))
 			}
 		}
 		select {

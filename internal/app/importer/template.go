@@ -36,9 +36,16 @@ func (t TemplateText) With(other TemplateText) TemplateText {
 		own   *string
 		other string
 	}{
-		{&t.Method, other.Method}, {&t.Path, other.Path}, {&t.Body, other.Body}, {&t.Name, other.Name}, {&t.LimitKey, other.LimitKey},
-		{&t.OrderingKey, other.OrderingKey}, {&t.FairnessKey, other.FairnessKey}, {&t.UniqueKey, other.UniqueKey},
-		{&t.SubjectType, other.SubjectType}, {&t.SubjectID, other.SubjectID},
+		{&t.Method, other.Method},
+		{&t.Path, other.Path},
+		{&t.Body, other.Body},
+		{&t.Name, other.Name},
+		{&t.LimitKey, other.LimitKey},
+		{&t.OrderingKey, other.OrderingKey},
+		{&t.FairnessKey, other.FairnessKey},
+		{&t.UniqueKey, other.UniqueKey},
+		{&t.SubjectType, other.SubjectType},
+		{&t.SubjectID, other.SubjectID},
 	} {
 		if part.other != "" {
 			*part.own = part.other

@@ -12,7 +12,7 @@ import (
 )
 
 // thirdParty is the API that a destination is at; answer is called with the number of the request, from 1.
-func (n *node) thirdParty(more string, answer func(number int, w http.ResponseWriter, r *http.Request, body string)) {
+func (n *node) thirdParty(answer func(number int, w http.ResponseWriter, r *http.Request, body string)) {
 	n.t.Helper()
 	var mu sync.Mutex
 	number := 0
@@ -24,7 +24,7 @@ func (n *node) thirdParty(more string, answer func(number int, w http.ResponseWr
 		answer(number, w, r, string(body))
 	}))
 	n.t.Cleanup(other.Close)
-	n.must(http.StatusCreated, n.post("/v1/destinations", fmt.Sprintf(`{"name":"api","base_url":%q,"allow_private_networks":true%s}`, other.URL, more)))
+	n.must(http.StatusCreated, n.post("/v1/destinations", fmt.Sprintf(`{"name":"api","base_url":%q,"allow_private_networks":true}`, other.URL)))
 }
 
 // until asks again until an answer is as it should be.
@@ -68,7 +68,7 @@ func TestQueuesOverTheAPI(t *testing.T) {
 		t.Fatal(paused)
 	}
 	n.must(http.StatusOK, n.post("/v1/queues/emails/drain", ""))
-	n.thirdParty("", func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
+	n.thirdParty(func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
 	n.refused("queue_draining", n.post("/v1/tasks", `{"queue":"emails","destination":"api","http_request":{"method":"POST","url":"/x"}}`))
 	n.must(http.StatusOK, n.post("/v1/queues/emails/resume", ""))
 	if a := n.must(http.StatusOK, n.get("/v1/queues/emails")); text(a.json, "state") != "running" || text(a.json, "tasks.available") != "0" {
@@ -121,7 +121,7 @@ func TestATaskOverTheAPI(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
 	got := make(chan string, 10)
-	n.thirdParty("", func(number int, w http.ResponseWriter, r *http.Request, body string) {
+	n.thirdParty(func(number int, w http.ResponseWriter, r *http.Request, body string) {
 		got <- r.Method + " " + r.URL.Path + " " + r.Header.Get("Content-Type") + " " + r.Header.Get("Idempotency-Key") + " " + body
 		if number == 1 {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -175,7 +175,7 @@ func TestATaskOverTheAPI(t *testing.T) {
 func TestAWaitingTaskOverTheAPI(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
-	n.thirdParty("", func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
+	n.thirdParty(func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
 	later := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	ask := func() string {
 		return text(n.must(http.StatusCreated, n.post("/v1/tasks", `{"destination":"api","http_request":{"method":"GET","url":"/x"},"schedule_time":"`+later+`"}`)).json, "id")
@@ -195,7 +195,7 @@ func TestAWaitingTaskOverTheAPI(t *testing.T) {
 func TestTenThousandTasksAreQueuedByOneRequest(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
-	n.thirdParty("", func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
+	n.thirdParty(func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
 	n.must(http.StatusCreated, n.post("/v1/queues", `{"name":"bulk"}`))
 	n.must(http.StatusOK, n.post("/v1/queues/bulk/pause", ""))
 	var body strings.Builder
@@ -235,7 +235,7 @@ func TestDeadLettersOverTheAPI(t *testing.T) {
 	n := startNode(t)
 	var mu sync.Mutex
 	healed := false
-	n.thirdParty("", func(_ int, w http.ResponseWriter, _ *http.Request, _ string) {
+	n.thirdParty(func(_ int, w http.ResponseWriter, _ *http.Request, _ string) {
 		mu.Lock()
 		defer mu.Unlock()
 		if !healed {

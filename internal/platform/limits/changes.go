@@ -120,7 +120,7 @@ func (c *changes) write(ctx context.Context, tx postgres.Tx, holder ids.ID, node
 
 // coolAt is a time from which units are free, rounded up to what the database counts in.
 func coolAt(at time.Time, period time.Duration) time.Time {
-	step := max(period/sharedSteps, sharedStepMin).Truncate(time.Microsecond)
+	step := max(period/sharedSteps, sharedStepLeast).Truncate(time.Microsecond)
 	rounded := at.Truncate(step)
 	if rounded.Before(at) {
 		rounded = rounded.Add(step)

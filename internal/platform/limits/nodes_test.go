@@ -52,12 +52,6 @@ func (w *witness) most(period time.Duration) int {
 	return most
 }
 
-func (w *witness) total() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.arrivals)
-}
-
 // between counts arrivals from a beginning to an end.
 func (w *witness) between(begin, end time.Time) int {
 	w.mu.Lock()

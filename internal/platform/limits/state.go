@@ -59,8 +59,9 @@ func (l *Limits) State(ctx context.Context, name Key) (State, error) {
 	if err := l.db.Pool().SendBatch(ctx, &batch).Close(); err != nil {
 		return State{}, fmt.Errorf("read a limit: %w", err)
 	}
-	r, q, known := out[0], question{}, false
-	if q, known = l.elsewhere(name); known && (!r.found || q.version > r.version) {
+	r := out[0]
+	q, known := l.elsewhere(name)
+	if known && (!r.found || q.version > r.version) {
 		r.version, r.windows = q.version, q.windows
 	}
 	if !r.found && !known {

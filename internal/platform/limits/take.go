@@ -138,7 +138,7 @@ func (l *Limits) refuse(windows []*window, units, more int64, now instant) {
 // retryAfter is when a window may have slots again that it does not have now. Requests that are under way may be answered, and so
 // free their slots sooner than is known now: a period from now at the soonest.
 func (l *Limits) retryAfter(w *window, units int64, now moment) time.Duration {
-	const retryMin = time.Millisecond
+	const retryLeast = time.Millisecond
 	retry := l.cfg.Refresh
 	if w.period > 0 {
 		retry = min(retry, w.rest)
@@ -146,7 +146,7 @@ func (l *Limits) retryAfter(w *window, units int64, now moment) time.Duration {
 	if at, ok := w.cool.next(units - w.room()); ok {
 		retry = min(retry, now.until(at))
 	}
-	return max(retry, retryMin)
+	return max(retry, retryLeast)
 }
 
 // Sent says that the request is about to be sent, and tells whether it still may be. It may not once the lease has run out,

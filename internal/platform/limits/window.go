@@ -17,12 +17,12 @@ const (
 	// node, which can use them again without asking.
 	longerThan = 10 * time.Second
 
-	guardMin, guardMax = time.Millisecond, 5 * time.Second
-	guardShare         = 4   // of a period: a quarter
-	paceShare          = 512 // of a period: 0.2 %, by which clocks may go faster or slower than one another
-	localSteps         = 512 // of a period: how finely a node counts
-	sharedSteps        = 100 // of a period: how finely the database counts
-	sharedStepMin      = time.Millisecond
+	guardLeast, guardMost = time.Millisecond, 5 * time.Second
+	guardShare            = 4   // of a period: a quarter
+	paceShare             = 512 // of a period: 0.2 %, by which clocks may go faster or slower than one another
+	localSteps            = 512 // of a period: how finely a node counts
+	sharedSteps           = 100 // of a period: how finely the database counts
+	sharedStepLeast       = time.Millisecond
 )
 
 // guardOf is how long a request may take to arrive at the other side without an answer from there.
@@ -30,7 +30,7 @@ func guardOf(period time.Duration) time.Duration {
 	if period == 0 {
 		return 0
 	}
-	return min(max(period/guardShare, guardMin), guardMax)
+	return min(max(period/guardShare, guardLeast), guardMost)
 }
 
 // canonical orders windows by period and keeps the strictest of each.

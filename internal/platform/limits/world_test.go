@@ -93,8 +93,7 @@ type player struct {
 	began   int64
 	dead    bool
 	frozen  int64 // stands still until then
-	asking  bool
-	wanted  int // requests at once; changes over time
+	wanted  int   // requests at once; changes over time
 	sending int
 	units   int64
 	looks   bool // takes, and uses nothing

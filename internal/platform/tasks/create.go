@@ -199,8 +199,14 @@ func (s *Spec) validate() error {
 	p.short("name", s.Name, textBytesMax)
 	p.short("unique_key", s.UniqueKey, textBytesMax)
 	for _, text := range []struct{ param, value string }{
-		{"limit_key", s.LimitKey}, {"ordering_key", s.OrderingKey}, {"fairness_key", s.FairnessKey}, {"subject_type", s.SubjectType},
-		{"subject_id", s.SubjectID}, {"idempotency_key", s.IdempotencyKey}, {"traceparent", s.TraceParent}, {"kind", s.Kind},
+		{"limit_key", s.LimitKey},
+		{"ordering_key", s.OrderingKey},
+		{"fairness_key", s.FairnessKey},
+		{"subject_type", s.SubjectType},
+		{"subject_id", s.SubjectID},
+		{"idempotency_key", s.IdempotencyKey},
+		{"traceparent", s.TraceParent},
+		{"kind", s.Kind},
 	} {
 		p.short(text.param, text.value, keyBytesMax)
 	}
