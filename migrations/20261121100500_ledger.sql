@@ -17,9 +17,6 @@ create domain ledger_account_code as text collate "C"
 create domain ledger_account_type as text collate "C"
     constraint ledger_account_type_known check (value in ('asset', 'liability', 'income', 'expense', 'equity'));
 
--- What an update of balances says of itself: that it has found all the rows it was for.
-create domain ledger_accounts_found as boolean constraint ledger_accounts_found check (value);
-
 create table ledger_account (
     org_id          uuid        not null,
     id              uuid        not null,
@@ -119,5 +116,4 @@ drop table ledger_entry;
 drop table ledger_account;
 drop domain ledger_account_code;
 drop domain ledger_account_type;
-drop domain ledger_accounts_found;
 drop table ledger_asset;
