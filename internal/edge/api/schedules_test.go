@@ -14,7 +14,7 @@ const nightly = `{"name":"nightly","cron":"0 2 * * *","time_zone":"Europe/Berlin
 func TestAScheduleOverTheAPI(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
-	n.thirdParty("", func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
+	n.thirdParty(func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
 	made := n.must(http.StatusCreated, n.post("/v1/schedules", nightly, "Idempotency-Key", "one"))
 	path := "/v1/schedules/" + text(made.json, "id")
 	if made.header.Get("Location") != path || text(made.json, "misfire_grace_seconds") != "60" || text(made.json, "last_tick_at") != "<nil>" {
@@ -64,7 +64,7 @@ func TestASchedulesRefusals(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
 	n.refused("destination_not_found", n.post("/v1/schedules", nightly))
-	n.thirdParty("", func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
+	n.thirdParty(func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
 	n.must(http.StatusCreated, n.post("/v1/schedules", nightly))
 	n.refused("schedule_name_taken", n.post("/v1/schedules", nightly))
 	a := n.refused("schedule_invalid", n.post("/v1/schedules", strings.ReplaceAll(strings.ReplaceAll(nightly, "0 2 *", "0 25 *"), "Europe/Berlin", "Mars/Olympus")))
@@ -94,7 +94,7 @@ func TestASchedulesTicksAreSent(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
 	got := make(chan string, 100)
-	n.thirdParty("", func(_ int, _ http.ResponseWriter, r *http.Request, body string) { got <- r.Method + " " + r.URL.String() + " " + body })
+	n.thirdParty(func(_ int, _ http.ResponseWriter, r *http.Request, body string) { got <- r.Method + " " + r.URL.String() + " " + body })
 	made := n.must(http.StatusCreated, n.post("/v1/schedules", strings.ReplaceAll(nightly, "0 2 * * *", "* * * * * *")))
 	id := text(made.json, "id")
 	tick, err := time.Parse(time.RFC3339, text(made.json, "next_tick_at"))
