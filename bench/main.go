@@ -31,6 +31,7 @@ type options struct {
 	rounds       int
 	tasks        int
 	scale        float64
+	held         float64
 	json         bool
 	dir          string
 	profileServe string
@@ -47,6 +48,7 @@ const (
 	partPayments = "payments"
 	partTasks    = "tasks"
 	partLimits   = "limits"
+	partStrain   = "strain"
 )
 
 // defaultSeconds is the length of a round when nobody says.
@@ -80,13 +82,14 @@ func exit(err error) {
 func readOptions(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	all := strings.Join([]string{partRaw, partLedger, partHTTP, partPayments, partTasks, partLimits}, ",")
+	all := strings.Join([]string{partRaw, partLedger, partHTTP, partPayments, partTasks, partLimits, partStrain}, ",")
 	flags.StringVar(&o.only, "only", all, "parts to run, separated by commas")
 	flags.StringVar(&o.match, "match", "", "of these parts, only the comparisons whose name holds this text, such as 'burning down'")
 	flags.Float64Var(&o.seconds, "seconds", defaultSeconds, "length of one round of one figure")
 	flags.IntVar(&o.rounds, "rounds", 3, "rounds of each figure; the median counts")
 	flags.IntVar(&o.tasks, "tasks", tasksBacklog, "tasks to burn down in one round")
-	flags.Float64Var(&o.scale, "scale", 1, "of the part limits: how many of its tasks there are, 1 for all")
+	flags.Float64Var(&o.scale, "scale", 1, "of the parts limits and strain: how many of their tasks there are, 1 for all")
+	flags.Float64Var(&o.held, "held", 120, "of the part strain: for how many seconds a transaction is held open; 600 to see it all")
 	flags.BoolVar(&o.json, "json", false, "print JSON, for programs")
 	flags.StringVar(&o.dir, "dir", filepath.Join("..", "tmp"), "where the database's directory is made; on a disk, and removed afterwards")
 	flags.StringVar(&o.kontor, "kontor", "", "binary of kontor to measure; without it, it is built from this tree")
@@ -101,8 +104,8 @@ func readOptions(args []string) (options, error) {
 			return o, fmt.Errorf("-only: there is no part %q; want some of %s", part, all)
 		}
 	}
-	if o.seconds <= 0 || o.rounds <= 0 || o.tasks <= 0 || o.scale <= 0 || flags.NArg() > 0 {
-		return o, errors.New("want -seconds, -rounds, -tasks and -scale above 0, and no further arguments")
+	if o.seconds <= 0 || o.rounds <= 0 || o.tasks <= 0 || o.scale <= 0 || o.held <= 0 || flags.NArg() > 0 {
+		return o, errors.New("want -seconds, -rounds, -tasks, -scale and -held above 0, and no further arguments")
 	}
 	return o, nil
 }
@@ -134,6 +137,7 @@ func run(ctx context.Context, o options) (err error) {
 		{o.has(partPayments), b.measurePayments},
 		{o.has(partTasks), b.measureTasks},
 		{o.has(partLimits), b.measureLimits},
+		{o.has(partStrain), b.measureStrain},
 	} {
 		if err == nil && part.wanted {
 			err = part.run(ctx)

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kontorhq/kontor/internal/platform/tasks"
+)
+
+const (
+	heldPerSecond = 500
+	heldCounted   = 20 * time.Second // the last of a round, which count
+	heldSettle    = 5 * time.Second  // of a round in which no transaction is held
+	heldWithin    = 1.2
+)
+
+// heldOpen measures tasks that come one by one and are worked on, while somebody's transaction keeps everything that is deleted
+// meanwhile from being cleaned away, beside the same without it.
+func (b *bench) heldOpen(ctx context.Context) error {
+	const what = "strain, held open"
+	if !strings.Contains(what, b.options.match) {
+		return nil
+	}
+	s, err := b.openStrained(ctx, "held")
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	held := max(time.Duration(b.options.held*float64(time.Second)), heldCounted)
+	figureOf := func(name, aim string) *figure {
+		return &figure{Part: partStrain, Name: "enqueue to work, " + name, Size: heldPerSecond, sized: "/s=", short: "none is held", Aim: aim}
+	}
+	fresh := &subject{figure: figureOf("no transaction is held", ""), take: func(ctx context.Context, _ window) (sample, error) {
+		return b.steadily(ctx, s, heldSettle+heldCounted, false)
+	}}
+	old := &subject{
+		figure: figureOf(fmt.Sprintf("one is held for %v", held), "within 20 %"), beside: fresh,
+		take: func(ctx context.Context, _ window) (sample, error) { return b.steadily(ctx, s, held, true) },
+	}
+	if err := b.measure(ctx, what, []*subject{fresh, old}); err != nil {
+		return err
+	}
+	b.compareP99("a transaction held open", fresh.figure, old.figure, heldWithin)
+	return nil
+}
+
+// hold begins a transaction that sees everything as it was at its beginning, until release is called.
+func hold(ctx context.Context, url string) (release func() error, err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("hold a transaction open: %w", err)
+	}
+	release = func() error { return conn.Close(context.WithoutCancel(ctx)) }
+	if _, err := conn.Exec(ctx, `set idle_in_transaction_session_timeout = 0; begin isolation level repeatable read; select count(*) from task`); err != nil {
+		return nil, errors.Join(fmt.Errorf("hold a transaction open: %w", err), release())
+	}
+	return release, nil
+}
+
+// steadily is one round: tasks one by one, of which those of the last seconds count.
+func (b *bench) steadily(ctx context.Context, s *strained, length time.Duration, holding bool) (sample, error) {
+	if err := b.fresh(ctx, &rival{name: "Kontor", pipeline: s}); err != nil {
+		return sample{}, err
+	}
+	release := func() error { return nil }
+	if holding {
+		var err error
+		if release, err = hold(ctx, b.server.URL("held")); err != nil {
+			return sample{}, err
+		}
+	}
+	var mu sync.Mutex
+	var out sample
+	stop := s.start(ctx, 0, 0, func(_ tasks.Task, waited time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		out.latencies = append(out.latencies, waited)
+	})
+	loaded, end := context.WithCancel(ctx)
+	defer end()
+	sent := make(chan error, 1)
+	mine := tenant{org: s.org}
+	go func() {
+		_, err := paced(loaded, heldPerSecond, func(ctx context.Context) error { return mine.queue(ctx, s.tasks, 1) })
+		sent <- err
+	}()
+	sleep(ctx, length-heldCounted)
+	mu.Lock()
+	out.latencies = nil
+	mu.Unlock()
+	watch, since, before := b.watch(0, 0), time.Now(), s.finished()
+	sleep(ctx, heldCounted)
+	out.elapsed, out.done, out.cpu = time.Since(since), s.finished()-before, watch.read()
+	end()
+	return out, errors.Join(<-sent, stop(), release())
+}
