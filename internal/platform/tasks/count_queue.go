@@ -18,14 +18,17 @@ type Counts struct {
 // countMax is how many tasks that have not ended are counted.
 const countMax = 10_000
 
+// All tasks of a line are of one queue, so one of them tells.
 const countsSQL = `
-	with waiting as (
-		select l.org_id, l.task_id, l.state from task_live l where l.org_id = $1 order by l.task_id desc limit $3
+	with waiting as materialized (
+		select l.line, l.state, l.task_id from task_live l where l.org_id = $1 order by l.task_id desc limit $3
+	), counted as materialized (
+		select w.line, w.state, count(*) as n, min(w.task_id::text)::uuid as task_id from waiting w group by w.line, w.state
 	)
-	select w.state, count(*) filter (where k.queue = $2), count(*)
-	from waiting w
-	join task k on k.org_id = w.org_id and k.id = w.task_id
-	group by w.state`
+	select c.state, coalesce(sum(c.n) filter (where k.queue = $2), 0)::bigint, sum(c.n)::bigint
+	from counted c
+	cross join lateral (select k.queue from task k where k.org_id = $1 and k.id = c.task_id limit 1) k
+	group by c.state`
 
 // CountQueue counts a queue's tasks by their state.
 func (t *Tasks) CountQueue(ctx context.Context, tx postgres.Tx, org ids.ID, name string) (Counts, error) {

@@ -33,23 +33,21 @@ const listWindow = 2000
 
 // A list looks through a window of the newest tasks below the cursor, by the index that fits best: of those that have not ended, of
 // one subject's, of one destination's, or of all. The first statement of each pair finds where the window ends, in the index
-// alone. The pairs (subject_id, id) are compared as such because `subject_id = $5` would tell the planner that any index on the
-// id gives the order as well, and it might walk that one.
+// alone; the second takes the window in the same order, and only then looks up what else there is to each task. The pairs
+// (subject_id, id) are compared as such because `subject_id = $10` would tell the planner that any index on the id gives the order as
+// well, and it might walk that one. So it might, whatever it knows of the tables, if there were not a limit within the window:
+// that tells it that the order is worth having.
 const (
 	edgeSQL = `select k.id from task k where k.org_id = $1 and k.id < $2 order by k.id desc offset $3 - 1 limit 1`
 
-	listSQL = `select ` + shownColumns + shownTables + `
-	where k.org_id = $1 and k.id < $2 and k.id >= $3` + listFilter + `
-	order by k.id desc
-	limit $4`
-
-	liveEdgeSQL = `select l.task_id from task_live l where l.org_id = $1 and l.task_id < $2 order by l.task_id desc offset $3 - 1 limit 1`
-
-	listLiveSQL = `select ` + shownColumns + ` from task_live l
-	join task k on k.org_id = l.org_id and k.id = l.task_id` + lastAttempt + `
-	where l.org_id = $1 and l.task_id < $2 and l.task_id >= $3` + listFilter + `
-	order by l.task_id desc
-	limit $4`
+	listSQL = `
+	with k as materialized (
+		select ` + taskColumns + ` from task k
+		where k.org_id = $1 and k.id < $2 and k.id >= $3` + taskFilter + `
+		order by k.id desc
+		limit $12
+	)
+	select ` + shownColumns + listWindowed
 
 	subjectEdgeSQL = `
 	select k.id from task k
@@ -57,10 +55,14 @@ const (
 	order by k.subject_id desc, k.id desc
 	offset $3 - 1 limit 1`
 
-	listSubjectSQL = `select ` + shownColumns + shownTables + `
-	where k.org_id = $1 and (k.subject_id, k.id) < ($10, $2) and (k.subject_id, k.id) >= ($10, $3)` + listFilter + `
-	order by k.subject_id desc, k.id desc
-	limit $4`
+	listSubjectSQL = `
+	with k as materialized (
+		select ` + taskColumns + ` from task k
+		where k.org_id = $1 and k.subject_id >= $10 and (k.subject_id, k.id) < ($10, $2) and (k.subject_id, k.id) >= ($10, $3)` + taskFilter + `
+		order by k.subject_id desc, k.id desc
+		limit $12
+	)
+	select ` + shownColumns + listWindowed
 
 	destinationEdgeSQL = `
 	select k.id from task k
@@ -68,13 +70,36 @@ const (
 	order by k.destination desc, k.id desc
 	offset $3 - 1 limit 1`
 
-	listDestinationSQL = `select ` + shownColumns + shownTables + `
-	where k.org_id = $1 and (k.destination, k.id) < ($7, $2) and (k.destination, k.id) >= ($7, $3)` + listFilter + `
-	order by k.destination desc, k.id desc
+	listDestinationSQL = `
+	with k as materialized (
+		select ` + taskColumns + ` from task k
+		where k.org_id = $1 and k.destination >= $7 and (k.destination, k.id) < ($7, $2) and (k.destination, k.id) >= ($7, $3)` + taskFilter + `
+		order by k.destination desc, k.id desc
+		limit $12
+	)
+	select ` + shownColumns + listWindowed
+
+	listWindowed = ` from k` + liveRow + lastAttempt + `
+	where $5::text = '' or ` + shownState + ` = $5
+	order by k.id desc
 	limit $4`
 
-	listFilter = `
-		and ($5::text = '' or ` + shownState + ` = $5)
+	liveEdgeSQL = `select l.task_id from task_live l where l.org_id = $1 and l.task_id < $2 order by l.task_id desc offset $3 - 1 limit 1`
+
+	listLiveSQL = `
+	with l as materialized (
+		select l.org_id, l.task_id, ` + liveColumns + ` from task_live l
+		where l.org_id = $1 and l.task_id < $2 and l.task_id >= $3 and l.state = $5
+		order by l.task_id desc
+		limit $12
+	)
+	select ` + shownColumns + ` from l
+	cross join lateral (select ` + taskColumns + ` from task k where k.org_id = l.org_id and k.id = l.task_id limit 1) k` + lastAttempt + `
+	where true` + taskFilter + `
+	order by k.id desc
+	limit $4`
+
+	taskFilter = `
 		and ($6::text = '' or k.queue = $6)
 		and ($7::text = '' or k.destination = $7)
 		and ($8::text = '' or k.kind = $8)
@@ -103,13 +128,16 @@ func (t *Tasks) List(ctx context.Context, tx postgres.Tx, org ids.ID, f Filter, 
 	if !f.CreatedFrom.IsZero() {
 		from = ids.Before(f.CreatedFrom)
 	}
-	edge, list := edgeSQL, listSQL
+	edge, list, within := edgeSQL, listSQL, listWindow
+	if f.State == "" {
+		within = limit + 1 // all of them are wanted
+	}
 	args := []any{org, before, listWindow}
 	switch {
 	case f.SubjectID != "":
 		edge, list, args = subjectEdgeSQL, listSubjectSQL, append(args, f.SubjectID)
 	case alive(f.State):
-		edge, list = liveEdgeSQL, listLiveSQL
+		edge, list, within = liveEdgeSQL, listLiveSQL, listWindow
 	case f.Destination != "":
 		edge, list, args = destinationEdgeSQL, listDestinationSQL, append(args, f.Destination)
 	}
@@ -122,7 +150,7 @@ func (t *Tasks) List(ctx context.Context, tx postgres.Tx, org ids.ID, f Filter, 
 	case ids.Compare(end, from) > 0:
 		from, last = end, end
 	}
-	rows, err := tx.Query(ctx, list, org, before, from, limit+1, f.State, f.Queue, f.Destination, f.Kind, f.SubjectType, f.SubjectID, f.Tag)
+	rows, err := tx.Query(ctx, list, org, before, from, limit+1, f.State, f.Queue, f.Destination, f.Kind, f.SubjectType, f.SubjectID, f.Tag, within)
 	if err != nil {
 		return nil, paging.Cursor{}, fmt.Errorf("list tasks: %w", err)
 	}

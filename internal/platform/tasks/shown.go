@@ -100,8 +100,22 @@ const (
 		limit 1
 	) a on true`
 
-	shownTables = ` from task k
-	left join task_live l on l.org_id = k.org_id and l.task_id = k.id` + lastAttempt
+	// The limit keeps the planner from reading all of task_live for a few tasks.
+	liveRow = `
+	left join lateral (
+		select ` + liveColumns + `
+		from task_live l
+		where l.org_id = k.org_id and l.task_id = k.id
+		limit 1
+	) l on true`
+
+	shownTables = ` from task k` + liveRow + lastAttempt
+
+	taskColumns = `k.org_id, k.id, k.name, k.queue, k.destination, k.kind, k.args, k.subject_type, k.subject_id, k.limit_key, k.units,
+			k.ordering_key, k.fairness_key, k.fairness_weight, k.priority, k.scheduled_at, k.expires_at, k.timeout_seconds, k.retry_config,
+			k.idempotency_key, k.traceparent, k.tags, k.replay_of, k.created_at`
+
+	liveColumns = `l.state, l.due_at, l.attempt, l.excused, l.first_failed_at, l.leased_by, l.leased_at, l.cancelled, l.line, l.turn`
 )
 
 func scanShown(row pgx.CollectableRow) (Shown, error) {
