@@ -97,11 +97,16 @@ func (c *cli) carryOut(cmd *cobra.Command, v remoteVerb, args []string) error {
 	if v.columns != nil {
 		return c.carryOutList(cmd, node, v, path, given)
 	}
+	var query url.Values
 	var body any
-	if v.method != http.MethodGet && v.method != http.MethodDelete {
+	switch v.method {
+	case http.MethodGet:
+		query = queryOf(given)
+	case http.MethodDelete:
+	default:
 		body = given
 	}
-	value, err := node.ask(cmd.Context(), v.method, path, nil, body)
+	value, err := node.ask(cmd.Context(), v.method, path, query, body)
 	switch {
 	case err != nil:
 		return err
@@ -116,10 +121,7 @@ func (c *cli) carryOut(cmd *cobra.Command, v remoteVerb, args []string) error {
 }
 
 func (c *cli) carryOutList(cmd *cobra.Command, node *remote, v remoteVerb, path string, given map[string]any) error {
-	query := url.Values{}
-	for name, value := range given {
-		query.Set(name, fmt.Sprint(value))
-	}
+	query := queryOf(given)
 	wanted, err := cmd.Flags().GetInt("limit")
 	if err != nil || wanted < 1 {
 		return fmt.Errorf("%w: --limit is at least 1", errUsage)
@@ -139,6 +141,14 @@ func (c *cli) carryOutList(cmd *cobra.Command, node *remote, v remoteVerb, path 
 		_, _ = fmt.Fprintf(c.process.Err, "There are more; --limit %d shows as many.\n", 5*wanted)
 	}
 	return nil
+}
+
+func queryOf(given map[string]any) url.Values {
+	query := url.Values{}
+	for name, value := range given {
+		query.Set(name, fmt.Sprint(value))
+	}
+	return query
 }
 
 // given collects the members of the request: from the arguments, the file, and the flags that were set.
