@@ -20,7 +20,7 @@ func Proof() proof.Part {
 		Checks: []proof.Check{
 			{
 				Name: "schedules.ticks.tasked", SQL: untaskedTicksSQL,
-				Sentence: "Every tick that was made has its task, which is about a schedule.",
+				Sentence: "Every tick that was made has its task, which is about a schedule, as long as tasks of its month are kept.",
 			},
 			{
 				Name: "schedules.ticks.once", SQL: repeatedTicksSQL,
@@ -54,7 +54,8 @@ const untaskedTicksSQL = `
 		count(*) over ()
 	from schedule_tick t
 	left join task k on k.org_id = t.org_id and k.id = t.task_id
-	where k.id is null or k.subject_type is distinct from 'schedule'
+	where case when k.id is not null then k.subject_type is distinct from 'schedule'
+		else to_regclass(to_char(t.created_at at time zone 'UTC', '"task_"YYYY_MM')) is not null end
 	order by t.org_id, t.schedule_id, t.tick_at limit 10`
 
 const repeatedTicksSQL = `
