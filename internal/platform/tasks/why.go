@@ -154,20 +154,30 @@ func (f *facts) exhausted() Waiting {
 	return found
 }
 
-// rate is how many tasks like this one can be begun in a second, by the tightest of its rates.
+// rate is how many tasks like this one can be begun in a second, by the tightest of the rates that those before it use up: a
+// day's limit that has room for all of them slows nobody. Where none is used up, the tightest counts.
 func (f *facts) rate() float64 {
-	rate := math.Inf(1)
+	units := int64(max(1, f.task.Units))
+	tightest, binding := math.Inf(1), math.Inf(1)
 	for _, l := range f.limits {
 		for _, w := range l.state.Windows {
-			if w.Period > 0 {
-				rate = min(rate, float64(w.Limit)/w.Period.Seconds()/float64(max(1, f.task.Units)))
+			if w.Period == 0 {
+				continue
+			}
+			rate := float64(w.Limit) / w.Period.Seconds() / float64(units)
+			tightest = min(tightest, rate)
+			if w.Limit-w.Busy-w.Cooling <= int64(f.before)*units {
+				binding = min(binding, rate)
 			}
 		}
 	}
-	if math.IsInf(rate, 1) {
-		return 0
+	switch {
+	case !math.IsInf(binding, 1):
+		return binding
+	case !math.IsInf(tightest, 1):
+		return tightest
 	}
-	return rate
+	return 0
 }
 
 // estimate is when the task is likely to begin: after what it waits for, and after those before it at the pace of its limits.

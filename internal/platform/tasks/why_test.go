@@ -78,6 +78,12 @@ func TestWhyATaskWaits(t *testing.T) {
 			WaitsForWorker,
 			"50 tasks before it in its line", now.Add(5 * time.Second),
 		},
+		{
+			"a worker, with room for the day",
+			facts{task: available, destination: free, before: 50, limits: limit(window(10, time.Second, 3, time.Time{}), window(5000, 24*time.Hour, 100, time.Time{}))},
+			WaitsForWorker,
+			"50 tasks before it in its line", now.Add(5 * time.Second),
+		},
 		{"a worker, and nothing is known", facts{task: available, destination: free, before: 50}, WaitsForWorker, "50 tasks", time.Time{}},
 	} {
 		c.f.now = now
