@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/kontorhq/kontor/internal/app"
 	"github.com/kontorhq/kontor/internal/commerce/payments/sandbox"
 )
 
@@ -31,6 +32,9 @@ func TestRequestsAreTraced(t *testing.T) {
 	if answer := <-pay(t, newClient(t, node, cfg), "tok_approved"); answer == nil || answer.JSON201 == nil {
 		t.Fatalf("got %+v", answer)
 	}
+	if parent := parentOfATask(t, node, cfg); !regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-01$`).MatchString(parent) {
+		t.Errorf("the task has the parent %q", parent)
+	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -47,4 +51,15 @@ func TestRequestsAreTraced(t *testing.T) {
 	if !regexp.MustCompile(`"msg":"request".*"request_id":"req_\w+","trace_id":"[0-9a-f]{32}"`).MatchString(lines.String()) {
 		t.Errorf("no line has both ids:\n%s", lines)
 	}
+}
+
+// parentOfATask is the span that a task has which a traced request has queued.
+func parentOfATask(t *testing.T, node *app.App, cfg app.Config) string {
+	t.Helper()
+	made := kontorJSON[struct{ Key string }](t, nil, "keys", "create", "--database-url", cfg.DatabaseURL)
+	o := &operator{t, []string{"KONTOR_API_URL=" + node.URL(), "KONTOR_API_KEY=" + made.Key}}
+	o.does("destinations create api --base-url https://api.example")
+	id := strings.TrimSpace(o.does("tasks create --schedule-time 2h --file", o.file(`{"destination":"api","http_request":{"method":"POST","url":"/x"}}`)))
+	task := kontorJSON[struct{ Traceparent string }](t, o.environ, "tasks", "get", id)
+	return task.Traceparent
 }

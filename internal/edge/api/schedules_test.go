@@ -94,7 +94,9 @@ func TestASchedulesTicksAreSent(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
 	got := make(chan string, 100)
-	n.thirdParty(func(_ int, _ http.ResponseWriter, r *http.Request, body string) { got <- r.Method + " " + r.URL.String() + " " + body })
+	n.thirdParty(func(_ int, _ http.ResponseWriter, r *http.Request, body string) {
+		got <- r.Method + " " + r.URL.String() + " " + body
+	})
 	made := n.must(http.StatusCreated, n.post("/v1/schedules", strings.ReplaceAll(nightly, "0 2 * * *", "* * * * * *")))
 	id := text(made.json, "id")
 	tick, err := time.Parse(time.RFC3339, text(made.json, "next_tick_at"))

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+
 	"github.com/kontorhq/kontor/internal/kit/fault"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -67,7 +69,7 @@ func (s *Server) CreateTask(ctx context.Context, r CreateTaskRequestObject) (Cre
 	if len(found) > 0 {
 		return nil, invalid(found)
 	}
-	answer, err := s.creating.Do(ctx, callOf(ctx).meta(), spec)
+	answer, err := s.creating.Do(ctx, callOf(ctx).meta(), traced(ctx, spec))
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +111,16 @@ func specOf(org ids.ID, b *TaskRequest) (tasks.Spec, []fault.Problem) {
 	}, found
 }
 
+// traced gives a task the span of the request that asks for it, unless it came with another: its attempts belong to that trace.
+func traced(ctx context.Context, spec tasks.Spec) tasks.Spec {
+	if spec.TraceParent == "" {
+		carrier := propagation.MapCarrier{}
+		propagation.TraceContext{}.Inject(ctx, carrier)
+		spec.TraceParent = carrier["traceparent"]
+	}
+	return spec
+}
+
 // requestOf reads what a task sends.
 func requestOf(at string, b *HTTPRequest) (tasks.HTTPRequest, []fault.Problem) {
 	r := tasks.HTTPRequest{Method: string(b.Method), URL: b.URL, Headers: valueOf(b.Headers), Body: []byte(valueOf(b.Body))}
@@ -134,7 +146,7 @@ func (s *Server) CreateTaskBatch(ctx context.Context, r CreateTaskBatchRequestOb
 		for _, p := range wrong {
 			found = append(found, fault.Problem{Param: "/tasks/" + strconv.Itoa(i) + p.Param, Detail: p.Detail})
 		}
-		specs[i] = spec
+		specs[i] = traced(ctx, spec)
 	}
 	if len(found) > 0 {
 		return nil, invalid(found)
