@@ -53,7 +53,7 @@ const (
 		fingerprint, attempts, first_failed_at, dead_at, resolution, resolved_at, spec)
 	select org_id, id, 'queue-' || n % 20, 'api-' || n % 4, 'http', 'invoice', 'inv-' || n / 3,
 		case when n % 5000 = 7 then 'poison' else 'max_attempts' end, 'http_500', 'answered 500', 500,
-		case when n % 250 = 7 then 'fp-0000000000000-' || n % 1000000 / 5000 else 'fp-0000000000000-often' end, 3, at, at,
+		case when n % 250 = 7 then lpad((n % 1000000 / 5000)::text, 16, '0') else 'ffffffffffffffff' end, 3, at, at,
 		case when n % 500 = 57 then 'discarded' else 'open' end, case when n % 500 = 57 then at end, '{}'
 	from (` + historyIDs + `) t
 	where dead and not live`
@@ -216,7 +216,7 @@ func (h *history) reads(ctx context.Context, what, state string) error {
 		{"dead letters", before("/v1/dead-letters?limit=100&dead_to=")},
 		{"dead letters, rare ones", before("/v1/dead-letters?reason=poison&limit=100&dead_to=")},
 		{"dead letters, discarded", fixed("/v1/dead-letters?resolution=discarded&limit=100")},
-		{"dead letters, of a fingerprint with many", before("/v1/dead-letters?fingerprint=fp-0000000000000-often&limit=100&dead_to=")},
+		{"dead letters, of a fingerprint with many", before("/v1/dead-letters?fingerprint=ffffffffffffffff&limit=100&dead_to=")},
 		{"dead letters, of a subject", someone("/v1/dead-letters?subject_id=inv-")},
 		{"groups of dead letters", fixed("/v1/dead-letters/groups?limit=100")},
 	} {
