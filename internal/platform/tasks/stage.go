@@ -8,7 +8,8 @@ import (
 
 // What is due becomes available: what was scheduled or is to be tried again, and what a dead node has left behind. The look
 // goes back only so far ($2): under a long transaction the index keeps every task that was staged since, and a look at all of
-// them costs ever more. What is due goes through arrays because the planner takes those for short.
+// them costs ever more. For the same reason it looks ahead only to the next look ($3), not past every lease that was given and has
+// come back since. What is due goes through arrays because the planner takes those for short.
 
 // hot
 const stageSQL = `
@@ -40,6 +41,7 @@ const stageSQL = `
 		(select extract(epoch from n.due_at - statement_timestamp())::float8
 		from task_live n
 		where n.state in ('scheduled', 'running', 'retryable') and n.due_at > statement_timestamp()
+			and n.due_at <= statement_timestamp() + $3::bigint * interval '1 microsecond'
 		order by n.due_at limit 1)
 	from due`
 
@@ -54,7 +56,7 @@ func (t *Tasks) stage(ctx context.Context) (time.Duration, error) {
 	back := t.staged.back(began, t.cfg.PollMax)
 	var staged, lost int
 	var next *float64
-	if err := t.db.Pool().QueryRow(ctx, stageSQL, stageMax, back.Microseconds()).Scan(&staged, &lost, &next); err != nil {
+	if err := t.db.Pool().QueryRow(ctx, stageSQL, stageMax, back.Microseconds(), t.cfg.PollMax.Microseconds()).Scan(&staged, &lost, &next); err != nil {
 		return 0, fmt.Errorf("stage due tasks: %w", err)
 	}
 	t.staged.done(began, back, staged == stageMax)
