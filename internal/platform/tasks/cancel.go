@@ -12,6 +12,7 @@ import (
 
 // A task that waits ends at once, with an attempt in its history that says so; its name or unique key is released. One that runs is
 // marked: its node is told when it prolongs the lease, and ends it.
+// hot
 const cancelSQL = `
 	with held as (
 		select l.org_id, l.task_id, l.state, l.attempt, l.turn, l.key

@@ -124,13 +124,16 @@ func (r *Replay) next(s standing) (n int, state string) {
 }
 
 // What became of a task is in its last attempt once it has ended. Before that, a failed attempt is known by the time of the first.
+// hot
 const judgeSQL = `
 	with open as (
 		select i.number, i.task_id from task_replay_item i where i.replay_id = $2 and i.outcome is null order by i.number limit $3
 	), state as (
 		select o.number, l.task_id is not null as lives, l.first_failed_at is not null as failing, a.outcome
 		from open o
-		left join task_live l on l.org_id = $1 and l.task_id = o.task_id
+		left join lateral (
+			select w.task_id, w.first_failed_at from task_live w where w.org_id = $1 and w.task_id = o.task_id limit 1
+		) l on true
 		left join lateral (
 			select h.outcome from task_attempt h where h.org_id = $1 and h.task_id = o.task_id order by h.number desc limit 1
 		) a on l.task_id is null
@@ -155,13 +158,21 @@ func (t *Tasks) judge(ctx context.Context, tx postgres.Tx, r *Replay) (standing,
 	return s, nil
 }
 
-const takeLettersSQL = `select ` + letterColumns + ` from task_dead_letter d
-	where d.org_id = $8 and d.resolution = 'open' and (d.dead_at, d.task_id) > ($9, $10) and d.dead_at < $11` + letterFilter + `
-	order by d.dead_at, d.task_id
+// hot
+const takeLettersSQL = `select ` + letterColumns + ` from (
+		select o.org_id, o.task_id, o.dead_at from task_dead_letter o
+		where o.org_id = $8 and o.resolution = 'open' and (o.dead_at, o.task_id) > ($9, $10) and o.dead_at < $11
+		order by o.dead_at, o.task_id
+		limit $13
+	) w
+	join task_dead_letter d on d.org_id = w.org_id and d.task_id = w.task_id
+	where d.resolved_at is null` + letterFilter + `
+	order by w.dead_at, w.task_id
 	limit $12
-	for update`
+	for update of d`
 
 // A step looks through a window as well: it ends at the letter with this number.
+// hot
 const stepEdgeSQL = `
 	select d.dead_at, d.task_id from task_dead_letter d
 	where d.org_id = $1 and d.resolution = 'open' and (d.dead_at, d.task_id) > ($2, $3) and d.dead_at < $4
@@ -186,7 +197,7 @@ func (t *Tasks) replaySome(ctx context.Context, tx postgres.Tx, r *Replay, n int
 	default:
 		edge.Number, until = edgeAt.UnixMicro(), edgeAt.Add(time.Microsecond)
 	}
-	rows, err := tx.Query(ctx, takeLettersSQL, append(r.Filter.arguments(), r.OrgID, afterAt, r.after.ID, until, n)...)
+	rows, err := tx.Query(ctx, takeLettersSQL, append(r.Filter.arguments(), r.OrgID, afterAt, r.after.ID, until, n, letterWindow+windowSlack)...)
 	if err != nil {
 		return nil, fmt.Errorf("take the letters of a replay: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 const positionMax = 10_000
 
 // The place in a line goes by priority and then by time, as claims do.
+// hot
 const placeSQL = `
 	select count(*) from (
 		select 1 from task_live l
@@ -23,6 +24,7 @@ const placeSQL = `
 		limit $4
 	) before`
 
+// hot
 const turnSQL = `
 	select
 		(select a.task_id from task_live a where a.org_id = $1 and a.turn = $2 and a.state <> 'blocked' limit 1),

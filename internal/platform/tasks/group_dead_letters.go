@@ -21,7 +21,7 @@ type LetterGroup struct {
 }
 
 // groupCountMax is how many dead letters of a group are counted.
-const groupCountMax = 10_000
+const groupCountMax = 1000
 
 // One probe of the index a group, and its letters as far as they are counted.
 const groupsSQL = `

@@ -38,8 +38,10 @@ const listWindow = 2000
 // well, and it might walk that one. So it might, whatever it knows of the tables, if there were not a limit within the window:
 // that tells it that the order is worth having.
 const (
+	// hot
 	edgeSQL = `select k.id from task k where k.org_id = $1 and k.id < $2 order by k.id desc offset $3 - 1 limit 1`
 
+	// hot
 	listSQL = `
 	with k as materialized (
 		select ` + taskColumns + ` from task k
@@ -49,12 +51,14 @@ const (
 	)
 	select ` + shownColumns + listWindowed
 
+	// hot
 	subjectEdgeSQL = `
 	select k.id from task k
 	where k.org_id = $1 and k.subject_id >= $4 and (k.subject_id, k.id) < ($4, $2)
 	order by k.subject_id desc, k.id desc
 	offset $3 - 1 limit 1`
 
+	// hot
 	listSubjectSQL = `
 	with k as materialized (
 		select ` + taskColumns + ` from task k
@@ -64,12 +68,14 @@ const (
 	)
 	select ` + shownColumns + listWindowed
 
+	// hot
 	destinationEdgeSQL = `
 	select k.id from task k
 	where k.org_id = $1 and k.destination >= $4 and (k.destination, k.id) < ($4, $2)
 	order by k.destination desc, k.id desc
 	offset $3 - 1 limit 1`
 
+	// hot
 	listDestinationSQL = `
 	with k as materialized (
 		select ` + taskColumns + ` from task k
@@ -84,8 +90,10 @@ const (
 	order by k.id desc
 	limit $4`
 
+	// hot
 	liveEdgeSQL = `select l.task_id from task_live l where l.org_id = $1 and l.task_id < $2 order by l.task_id desc offset $3 - 1 limit 1`
 
+	// hot
 	listLiveSQL = `
 	with l as materialized (
 		select l.org_id, l.task_id, ` + liveColumns + ` from task_live l

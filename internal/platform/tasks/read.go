@@ -13,6 +13,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
 
+// hot
 const shownSQL = `select ` + shownColumns + shownTables + ` where k.org_id = $1 and k.id = $2`
 
 // Get reads a task. Like every read here that takes a tx, it takes the pool as well.
@@ -31,6 +32,7 @@ func (t *Tasks) Get(ctx context.Context, tx postgres.Tx, org, id ids.ID) (Shown,
 	return s, nil
 }
 
+// hot
 const attemptsSQL = `
 	select h.number, h.node, h.started_at, h.finished_at, h.outcome, coalesce(h.error_code, ''), h.detail, coalesce(h.status, 0), h.exchange, h.next_due_at
 	from task_attempt h

@@ -50,8 +50,8 @@ select pg_temp.org(n), 'sandbox', 'msg_' || n, 'charge.captured', pg_temp.id(n, 
 insert into idempotency_record (org_id, key, period, fingerprint, status, answer, subject_id, created_at)
 select pg_temp.org(n), 'key-' || n, date_trunc('month', pg_temp.at(n))::date, sha256(n::text::bytea), 202, '', pg_temp.id(n, 6), pg_temp.at(n) from generate_series(:first, :last) n;
 
-insert into task (org_id, id, queue, kind, args, subject_type, subject_id, created_at)
-select pg_temp.org(n), pg_temp.id(n, 7), 'payments', 'payments.attempt', '{}', 'payment', pg_temp.id(n, 5), pg_temp.at(n) from generate_series(:first, :last) n;
+insert into task (org_id, id, queue, kind, args, subject_type, subject_id, destination, created_at)
+select pg_temp.org(n), pg_temp.id(n, 7), 'payments', 'payments.attempt', '{}', 'payment', pg_temp.id(n, 5), case when n % 2 = 0 then 'api-' || n % 10 end, pg_temp.at(n) from generate_series(:first, :last) n;
 insert into task_live (org_id, task_id, line, state, turn, due_at, attempt, lease_token, leased_by, leased_at)
 select pg_temp.org(n), pg_temp.id(n, 7), pg_temp.id(n % 10, 11), case when n % 2 = 0 then 'running' when n % 3 = 0 then 'available' when n % 7 = 0 then 'blocked' else 'retryable' end,
     case when n % 7 = 0 and n % 2 <> 0 and n % 3 <> 0 then pg_temp.id(n % 50, 12) end, now() + (n % 100 - 30) * interval '1 minute', 1,
@@ -68,6 +68,14 @@ select pg_temp.org(n), pg_temp.id(n, 11), date_trunc('hour', pg_temp.at(n)), dat
 from generate_series(:first, :last) n;
 insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome)
 select pg_temp.org(n), pg_temp.id(n, 7), 1, 'a', pg_temp.at(n), pg_temp.at(n), 'succeeded' from generate_series(:first, :last) n;
+
+insert into task_dead_letter (org_id, task_id, queue, kind, reason, fingerprint, attempts, dead_at, spec)
+select pg_temp.org(n), pg_temp.id(n, 7), 'payments', 'http', 'max_attempts', lpad(to_hex(n % 50), 16, '0'), 20, pg_temp.at(n), '{}' from generate_series(:first, :last, 3) n;
+insert into task_replay (org_id, id, task_id, filter, new_key, max_dispatches_per_second, canary, stop_at_failure_percent, requested_by,
+    after_dead_at, after_task_id, until_dead_at, next_at, created_at, updated_at)
+select pg_temp.org(n), pg_temp.id(n, 13), pg_temp.id(n, 7), '{}', false, 10, 0, 50, 'key', now(), pg_temp.id(n, 7), now(), now(), now(), now() from generate_series(:first, :last, 10) n;
+insert into task_replay_item (org_id, replay_id, number, letter_id, task_id)
+select pg_temp.org(n), pg_temp.id(n, 13), 1, pg_temp.id(n, 7), pg_temp.id(n, 7) from generate_series(:first, :last, 10) n;
 
 insert into destination (org_id, id, name, base_url, auth, rate_limits, max_concurrent_dispatches, timeout_seconds, circuit_breaker, classifier,
     redact, allow_private_networks, allow_absolute_urls, max_response_bytes)
