@@ -101,7 +101,7 @@ func (b *bench) explainLists(state string) {
 		"attempts":             {attemptsSQL, org + ",'" + before + "',2000000000,20"},
 		"counts":               {countsSQL, org + ",'queue-1',100"},
 		"open edge":            {openEdgeSQL, org + ",now() - interval '1 hour','" + before + "',100"},
-		"list open":            {listOpenSQL, none + "," + letters},
+		"list open":            {listOpenSQL, none + "," + letters + ",2500"},
 		"print edge":           {printEdgeSQL, org + ",now() - interval '1 hour','" + before + "',50,'fp-often'"},
 		"list print":           {listPrintSQL, "'','fp-often','','','','',''," + letters},
 		"resolved edge":        {resolvedEdgeSQL, org + ",'" + before + "',100"},
