@@ -15,8 +15,14 @@ func newDeadLettersCommand(c *cli) *cobra.Command {
 		c.verb(remoteVerb{
 			use: "groups", short: "Group open dead letters that are alike", path: "/v1/dead-letters/groups", example: "  kontor dead-letters groups",
 			columns: []column{
-				{"FINGERPRINT", "fingerprint"}, {"COUNT", "count"}, {"DESTINATION", "latest.destination"}, {"STATUS", "latest.status"},
-				{"CODE", "latest.error_code"}, {"FIRST", "first.dead_at"}, {"LATEST", "latest.dead_at"}, {"ERROR", "latest.error"},
+				{"FINGERPRINT", "fingerprint"},
+				{"COUNT", "count"},
+				{"DESTINATION", "latest.destination"},
+				{"STATUS", "latest.status"},
+				{"CODE", "latest.error_code"},
+				{"FIRST", "first.dead_at"},
+				{"LATEST", "latest.dead_at"},
+				{"ERROR", "latest.error"},
 			},
 		}),
 		c.verb(remoteVerb{
@@ -59,8 +65,15 @@ func listLettersVerb() remoteVerb {
 			{"dead-to", "only those before this time", asTime},
 		},
 		columns: []column{
-			{"TASK", "task_id"}, {"REASON", "reason"}, {"DESTINATION", "destination"}, {"SUBJECT", "subject_id"}, {"STATUS", "status"},
-			{"ATTEMPTS", "attempts"}, {"DEAD", "dead_at"}, {"FINGERPRINT", "fingerprint"}, {"ERROR", "error"},
+			{"TASK", "task_id"},
+			{"REASON", "reason"},
+			{"DESTINATION", "destination"},
+			{"SUBJECT", "subject_id"},
+			{"STATUS", "status"},
+			{"ATTEMPTS", "attempts"},
+			{"DEAD", "dead_at"},
+			{"FINGERPRINT", "fingerprint"},
+			{"ERROR", "error"},
 		},
 	}
 }

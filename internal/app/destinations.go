@@ -11,8 +11,13 @@ func newDestinationsCommand(c *cli) *cobra.Command {
 		c.verb(remoteVerb{
 			use: "list", short: "List destinations, with what holds them", path: "/v1/destinations", example: "  kontor destinations list",
 			columns: []column{
-				{"NAME", "name"}, {"BASE URL", "base_url"}, {"HELD BY", "hold.reason"}, {"UNTIL", "hold.until"}, {"BREAKER", "breaker"},
-				{"AT A TIME", "max_concurrent_dispatches"}, {"DETAIL", "hold.detail"},
+				{"NAME", "name"},
+				{"BASE URL", "base_url"},
+				{"HELD BY", "hold.reason"},
+				{"UNTIL", "hold.until"},
+				{"BREAKER", "breaker"},
+				{"AT A TIME", "max_concurrent_dispatches"},
+				{"DETAIL", "hold.detail"},
 			},
 		}),
 		c.verb(remoteVerb{

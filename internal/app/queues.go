@@ -11,8 +11,13 @@ func newQueuesCommand(c *cli) *cobra.Command {
 		c.verb(remoteVerb{
 			use: "list", short: "List queues by name", path: "/v1/queues", example: "  kontor queues list",
 			columns: []column{
-				{"NAME", "name"}, {"STATE", "state"}, {"UNTIL", "paused_until"}, {"PER SECOND", "max_dispatches_per_second"},
-				{"BURST", "max_burst_size"}, {"AT A TIME", "max_concurrent_dispatches"}, {"REASON", "pause_reason"},
+				{"NAME", "name"},
+				{"STATE", "state"},
+				{"UNTIL", "paused_until"},
+				{"PER SECOND", "max_dispatches_per_second"},
+				{"BURST", "max_burst_size"},
+				{"AT A TIME", "max_concurrent_dispatches"},
+				{"REASON", "pause_reason"},
 			},
 		}),
 		c.verb(remoteVerb{

@@ -23,8 +23,15 @@ func scheduleReads() []remoteVerb {
 			use: "list", short: "List schedules, the oldest first", path: "/v1/schedules", example: "  kontor schedules list --state paused",
 			flags: []remoteFlag{{"state", "active or paused", asText}, {"name", "only the one of this name", asText}},
 			columns: []column{
-				{"ID", "id"}, {"NAME", "name"}, {"STATE", "state"}, {"RULE", "cron"}, {"ZONE", "time_zone"}, {"DESTINATION", "task.destination"},
-				{"LAST", "last_tick_at"}, {"NEXT", "next_tick_at"}, {"REASON", "pause_reason"},
+				{"ID", "id"},
+				{"NAME", "name"},
+				{"STATE", "state"},
+				{"RULE", "cron"},
+				{"ZONE", "time_zone"},
+				{"DESTINATION", "task.destination"},
+				{"LAST", "last_tick_at"},
+				{"NEXT", "next_tick_at"},
+				{"REASON", "pause_reason"},
 			},
 		},
 		{

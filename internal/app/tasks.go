@@ -55,8 +55,15 @@ func listTasksVerb() remoteVerb {
 			{"created-to", "only those queued before this time", asTime},
 		},
 		columns: []column{
-			{"ID", "id"}, {"STATE", "state"}, {"QUEUE", "queue"}, {"DESTINATION", "destination"}, {"SUBJECT", "subject_id"}, {"ATTEMPTS", "attempts"},
-			{"DUE", "due_at"}, {"LAST", "last_attempt.outcome"}, {"ERROR", "last_attempt.error"},
+			{"ID", "id"},
+			{"STATE", "state"},
+			{"QUEUE", "queue"},
+			{"DESTINATION", "destination"},
+			{"SUBJECT", "subject_id"},
+			{"ATTEMPTS", "attempts"},
+			{"DUE", "due_at"},
+			{"LAST", "last_attempt.outcome"},
+			{"ERROR", "last_attempt.error"},
 		},
 	}
 }
@@ -105,8 +112,14 @@ func attemptsVerb() remoteVerb {
 		use: "attempts <task id>", short: "List a task's attempts, the latest first", args: 1, path: "/v1/tasks/%s/attempts",
 		example: "  kontor tasks attempts tsk_01k4x9d2rzfqe8s5v0m3t7a1bc --json",
 		columns: []column{
-			{"NUMBER", "number"}, {"OUTCOME", "outcome"}, {"STATUS", "status"}, {"BEGAN", "started_at"}, {"ENDED", "finished_at"}, {"NODE", "node"},
-			{"NEXT", "next_due_at"}, {"ERROR", "error"},
+			{"NUMBER", "number"},
+			{"OUTCOME", "outcome"},
+			{"STATUS", "status"},
+			{"BEGAN", "started_at"},
+			{"ENDED", "finished_at"},
+			{"NODE", "node"},
+			{"NEXT", "next_due_at"},
+			{"ERROR", "error"},
 		},
 	}
 }
