@@ -25,13 +25,16 @@ type Result[Out any] struct {
 // as a whole had no effect. It may be called again with any part of the batch.
 type RunFunc[In, Out any] func(ctx context.Context, batch []In) ([]Result[Out], error)
 
-// Config sizes a lane. All fields are required.
+// Config sizes a lane. All fields but Eager are required.
 type Config struct {
 	Name     string        // in metrics and faults
 	BatchMax int           // commands in one batch
 	QueueMax int           // commands waiting; beyond it, callers get a fault of kind unavailable
 	Workers  int           // batches in flight at once, at most
 	Timeout  time.Duration // bound on one run of a batch
+	// Eager begins a further batch when as many commands wait as those under way took, and not only when twice as many do: for
+	// batches that are little more than their commit, several of which the disk makes durable together.
+	Eager bool
 }
 
 // Lane gathers commands. Use Do from any goroutine; Run must be running.
@@ -157,7 +160,7 @@ func (l *Lane[In, Out]) next(done int) []*call[In, Out] {
 // begin. Beside a batch that is under way another one begins only when twice as many wait as that one took: few large
 // batches cost less than many small ones, but nobody is to wait for one that is held up. The caller holds mu.
 func (l *Lane[In, Out]) gather() []*call[In, Out] {
-	if l.base == nil || len(l.waiting) == 0 || l.batches == l.cfg.Workers || len(l.waiting) < 2*l.inFlight {
+	if l.base == nil || len(l.waiting) == 0 || l.batches == l.cfg.Workers || len(l.waiting) < l.enough() {
 		return nil
 	}
 	var batch []*call[In, Out]
@@ -177,6 +180,14 @@ func (l *Lane[In, Out]) gather() []*call[In, Out] {
 		l.inFlight += len(batch)
 	}
 	return batch
+}
+
+// enough is how many commands must wait for a batch to begin beside those under way. The caller holds mu.
+func (l *Lane[In, Out]) enough() int {
+	if l.cfg.Eager {
+		return l.inFlight
+	}
+	return 2 * l.inFlight
 }
 
 func (l *Lane[In, Out]) execute(ctx context.Context, batch []*call[In, Out]) {

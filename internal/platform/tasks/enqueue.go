@@ -210,7 +210,7 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 	lines := map[line]ids.ID{}
 	var last line // mostly they are all of one
 	var lastID ids.ID
-	room := t.roomAtOnce()
+	room, toWait := t.roomAtOnce()
 	for i := range specs {
 		task := &list[i]
 		*task = taskOf(&specs[i])
@@ -226,9 +226,13 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 			last, lastID = l, id
 		}
 		task.line, task.since = lastID, since
-		taken := token != nil && room > 0 && t.atOnce(&specs[i], task)
-		if taken {
+		taken := token != nil && (room > 0 || toWait > 0 && task.FairnessKey == "") && t.atOnce(&specs[i], task)
+		if taken && room > 0 {
 			room--
+		} else if taken {
+			toWait--
+		}
+		if taken {
 			task.Lease, task.Attempt, task.StartedAt, task.since = *token, 1, startedAt, since
 		}
 		c.add(i, &specs[i], task, taken)
@@ -268,11 +272,13 @@ func (t *Tasks) leaseForNew() *ids.ID {
 	return &token
 }
 
-// roomAtOnce is how many tasks this node may take as they are queued.
-func (t *Tasks) roomAtOnce() int {
+// roomAtOnce is how many tasks this node may take as they are queued: those that a worker is free for, and so many more that wait for
+// one. Tasks that take turns with others' do not wait here, where they would stand in line.
+func (t *Tasks) roomAtOnce() (room, toWait int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.cfg.Workers*(1+waitingPerWorker) - t.running - t.waiting
+	room = t.cfg.Workers - t.running - t.waiting
+	return max(room, 0), max(min(room, 0)+waitingPerWorker*t.cfg.Workers, 0)
 }
 
 // RunEnqueue commits what Enqueue is asked for until ctx ends; a node that only queues needs it too. Call it once.

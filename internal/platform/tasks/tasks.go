@@ -155,7 +155,7 @@ func New(d Deps, cfg Config) *Tasks {
 		Name: "task_finish", BatchMax: 1000, QueueMax: 2*t.cfg.Workers + 16384, Workers: 2, Timeout: t.cfg.Lease,
 	}, d.Lanes, t.finishBatch)
 	t.enqueue = lane.New(lane.Config{
-		Name: "task_enqueue", BatchMax: 512, QueueMax: 8192, Workers: 3, Timeout: t.cfg.Lease,
+		Name: "task_enqueue", BatchMax: 512, QueueMax: 8192, Workers: 3, Timeout: t.cfg.Lease, Eager: true,
 	}, d.Lanes, t.enqueueBatch)
 	t.Every("tasks.forget_keys", time.Minute, t.forgetKeys)
 	return t
