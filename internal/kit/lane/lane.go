@@ -157,8 +157,8 @@ func (l *Lane[In, Out]) next(done int) []*call[In, Out] {
 }
 
 // gather takes what is waiting, up to the batch's bound, and leaves out commands whose callers have gone; nil when no batch may
-// begin. Beside a batch that is under way another one begins only when twice as many wait as that one took: few large
-// batches cost less than many small ones, but nobody is to wait for one that is held up. The caller holds mu.
+// begin. Beside a batch that is under way another one begins only when enough wait: few large batches cost less than many small
+// ones, but nobody is to wait for one that is held up. The caller holds mu.
 func (l *Lane[In, Out]) gather() []*call[In, Out] {
 	if l.base == nil || len(l.waiting) == 0 || l.batches == l.cfg.Workers || len(l.waiting) < l.enough() {
 		return nil

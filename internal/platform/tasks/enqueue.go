@@ -227,12 +227,12 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 		}
 		task.line, task.since = lastID, since
 		taken := token != nil && (room > 0 || toWait > 0 && task.FairnessKey == "") && t.atOnce(&specs[i], task)
-		if taken && room > 0 {
-			room--
-		} else if taken {
-			toWait--
-		}
 		if taken {
+			if room > 0 {
+				room--
+			} else {
+				toWait--
+			}
 			task.Lease, task.Attempt, task.StartedAt, task.since = *token, 1, startedAt, since
 		}
 		c.add(i, &specs[i], task, taken)

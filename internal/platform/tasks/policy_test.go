@@ -23,6 +23,7 @@ func TestEveryVerdictHasItsConclusion(t *testing.T) {
 		want    string
 	}{
 		{"success", Succeeded(), 1, 0, nil, "succeeded done"},
+		{"not wanted any more", Cancelled("gone"), 1, 0, nil, "cancelled gone done"},
 		{"success, though the node stops", Succeeded(), 1, 0, errStopping, "succeeded done"},
 		{"failure for good", Failed("f", why), 1, 0, nil, "failed f done"},
 		{"snooze", Snooze(time.Minute, "s"), 9, 0, nil, "snoozed s 1m0s"},

@@ -87,10 +87,10 @@ func (t *Tasks) round(ctx context.Context) (result, error) {
 	if err := t.meet(ctx); err != nil {
 		return r, err
 	}
-	budget := min(t.free(), claimMax)
 	if len(t.lines) == 0 {
 		return r, nil
 	}
+	budget := min(t.free(), claimMax)
 	if budget <= 0 {
 		t.crowd()
 		return r, nil
