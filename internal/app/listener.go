@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ const (
 	idleTimeout       = 90 * time.Second
 	headerBytesMax    = 32 << 10
 	replyMargin       = 5 * time.Second // for writing an answer that took all of its time
+	silentGrace       = 500 * time.Millisecond
 )
 
 // listener is an HTTP server and the port it has taken. Taking the port is part of starting; serving comes later.
@@ -26,6 +28,7 @@ type listener struct {
 	socket net.Listener
 	server *http.Server
 	active atomic.Int64 // requests under way
+	silent sync.Map     // net.Conn: connections on which nothing has been asked yet
 }
 
 // errAddressTaken says that another process listens there.
@@ -48,14 +51,25 @@ func listen(ctx context.Context, name, address string, requestTimeout time.Durat
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &listener{name: name, socket: socket, server: &http.Server{
+	l := &listener{name: name, socket: socket, server: &http.Server{
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      requestTimeout + replyMargin,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytesMax,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what strangers do to a socket is not our error
-	}}, nil
+	}}
+	l.server.ConnState = l.changed
+	return l, nil
+}
+
+// changed keeps the list of the silent connections.
+func (l *listener) changed(conn net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		l.silent.Store(conn, nil)
+		return
+	}
+	l.silent.Delete(conn)
 }
 
 // URL is the base URL at which the listener is reached from this machine.
@@ -106,9 +120,18 @@ func (l *listener) serve(ctx context.Context, handler http.Handler, grace time.D
 	return <-stopped
 }
 
+// shutdown waits for what is under way. A client may hold a connection that it opened and never used; http.Server
+// waits 5 s for the first request on it, longer than a short grace, so those that stay silent are closed before.
 func (l *listener) shutdown(ctx context.Context, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
+	hangUp := time.AfterFunc(min(silentGrace, grace/2), func() {
+		l.silent.Range(func(conn, _ any) bool {
+			_ = conn.(net.Conn).Close()
+			return true
+		})
+	})
+	defer hangUp.Stop()
 	if err := l.server.Shutdown(ctx); err != nil {
 		active := l.active.Load()
 		_ = l.server.Close()

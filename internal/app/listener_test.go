@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -68,4 +69,33 @@ func TestRequestsThatTakeTooLongAreCutOffAndCounted(t *testing.T) {
 		t.Errorf("got %d", status)
 	}
 	close(b.release)
+}
+
+func TestAConnectionThatNeverAskedDoesNotHoldUpTheEnd(t *testing.T) {
+	t.Parallel()
+	l, err := listen(t.Context(), "API", "127.0.0.1:0", time.Minute, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.serve(ctx, http.NotFoundHandler(), 2*time.Second) }()
+	silent, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.socket.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.URL(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request) // accepted after the silent one, so that one is known as well
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("got %v", err)
+	}
 }
