@@ -31,6 +31,7 @@ func houseTable() []storey {
 			{"kit/lane", "kit/fault"},
 			{"kit/telemetry", ""},
 			{"kit/egress", ""},
+			{"kit/badserver", ""},
 			{"kit/progress", "kit/clock"},
 			{"kit/pgserver", ""},
 			{"kit/postgres", "migrations kit/fault kit/ids"},
@@ -52,7 +53,7 @@ func houseTable() []storey {
 			{"commerce/ledger", "kit/fault kit/ids kit/money kit/paging kit/postgres kit/proof platform/events"},
 			{"commerce/payments", "kit/clock kit/fault kit/ids kit/lane kit/money kit/paging kit/postgres kit/proof " +
 				"platform/events platform/tasks commerce/ledger"},
-			{"commerce/payments/sandbox", "kit/clock kit/fault kit/ids commerce/payments"},
+			{"commerce/payments/sandbox", "kit/badserver kit/clock kit/fault kit/ids commerce/payments"},
 		}},
 		{"edge", "how people and programs reach it", []room{
 			{"edge/api", "api kit/clock kit/fault kit/ids kit/lane kit/paging kit/postgres kit/telemetry " +
@@ -65,7 +66,7 @@ func houseTable() []storey {
 				"platform/limits platform/schedules platform/tasks " +
 				"commerce/ledger commerce/payments"},
 			{"app/why", "kit/ids kit/money kit/postgres"},
-			{"app/mockapi", ""},
+			{"app/mockapi", "kit/badserver"},
 			{"app/importer", "kit/progress"},
 			{"app/simulate", "client kit/clock kit/ids kit/pgserver kit/postgres kit/progress platform/access commerce/payments/sandbox app/verify"},
 			{"app", "client kit/clock kit/fault kit/ids kit/lane kit/money kit/pgserver kit/postgres kit/progress kit/proof kit/telemetry " +

@@ -151,11 +151,7 @@ func (s *Server) putFaults(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, controlBytesMax))
 	var f Faults
 	if err == nil {
-		if text := strings.TrimSpace(string(body)); strings.HasPrefix(text, "{") || strings.HasPrefix(text, `"`) {
-			err = json.Unmarshal(body, &f)
-		} else {
-			f, err = ParseFaults(text)
-		}
+		err = f.UnmarshalJSON(body)
 	}
 	if err == nil {
 		err = s.SetFaults(f)

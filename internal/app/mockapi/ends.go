@@ -4,48 +4,14 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/badserver"
 )
 
-// drop breaks the connection so that the client sees a reset instead of an orderly end.
+// drop ends a request by a broken connection.
 func (s *Server) drop(v *visit) {
 	s.leave(v, 0)
-	conn, _, err := http.NewResponseController(v.w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler) // not HTTP/1.1: an end without an answer must do
-	}
-	if lingering, ok := conn.(interface{ SetLinger(sec int) error }); ok {
-		_ = lingering.SetLinger(0) // best effort: without it the client sees an orderly end, still without an answer
-	}
-	_ = conn.Close()
-}
-
-// linger lets the delay pass while the client waits: what is left is its answer alone.
-func (s *Server) linger(r *http.Request, delay time.Duration) {
-	if delay <= 0 {
-		return
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.Context().Done():
-	case <-s.stopped:
-	}
-}
-
-// pause lets the delay pass, whether or not the client still waits; false if the server was closed meanwhile.
-func (s *Server) pause(delay time.Duration) bool {
-	if delay <= 0 {
-		return true
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-s.stopped:
-		return false
-	}
+	badserver.Reset(v.w)
 }
 
 // sayWait says how long to wait, rounded up: whoever waits as long as that is not too early.

@@ -1,7 +1,6 @@
 package mockapi
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/badserver"
 )
 
 // The faults that a profile gives a share of the requests to. Besides there is error_NNN, for any status from 400 to 599:
@@ -45,30 +46,19 @@ type Faults struct {
 }
 
 // ErrFaults is what ParseFaults wraps.
-var ErrFaults = errors.New("malformed fault profile")
+var ErrFaults = badserver.ErrProfile
 
 // ParseFaults reads "none", "light" or "heavy", or details, or a profile and then details that add to it or change it, as
 // in "light,seed=7,error_503=5%,latency=5ms..50ms". The empty string is "none". All mistakes are reported at once.
 func ParseFaults(text string) (Faults, error) {
-	f := Faults{}
-	var problems []error
-	for i, item := range strings.Split(text, ",") {
-		item = strings.TrimSpace(item)
-		name, value, found := strings.Cut(item, "=")
-		switch {
-		case i == 0 && !found:
-			started, ok := profile(item)
-			if !ok {
-				problems = append(problems, fmt.Errorf("%w: no profile %q; want none, light or heavy, or details such as error_503=1%%", ErrFaults, item))
-			}
-			f = started
-		case !found:
-			problems = append(problems, fmt.Errorf("%w: %q: want name=value", ErrFaults, item))
-		default:
-			if err := f.set(strings.TrimSpace(name), strings.TrimSpace(value)); err != nil {
-				problems = append(problems, err)
-			}
-		}
+	name, details, err := badserver.Split(text)
+	problems := []error{err}
+	f, ok := profile(name)
+	if !ok {
+		problems = append(problems, fmt.Errorf("%w: no profile %q; want none, light or heavy, or details such as error_503=1%%", ErrFaults, name))
+	}
+	for _, detail := range details {
+		problems = append(problems, f.set(detail.Name, detail.Value))
 	}
 	if err := errors.Join(append(problems, f.check())...); err != nil {
 		return Faults{}, err
@@ -248,27 +238,10 @@ func (f Faults) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads what ParseFaults reads, as a string, or an object of settings; its "profile" is where they start.
 func (f *Faults) UnmarshalJSON(data []byte) error {
-	if bytes.HasPrefix(data, []byte(`"`)) {
-		var text string
-		if err := json.Unmarshal(data, &text); err != nil {
-			return err
-		}
-		read, err := ParseFaults(text)
-		*f = read
+	text, err := badserver.Text(data)
+	if err != nil {
 		return err
 	}
-	var settings map[string]json.RawMessage
-	if err := json.Unmarshal(data, &settings); err != nil {
-		return fmt.Errorf("%w: %w", ErrFaults, err)
-	}
-	items := []string{unquote(settings["profile"])}
-	delete(settings, "profile")
-	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		items = append(items, name+"="+unquote(settings[name]))
-	}
-	read, err := ParseFaults(strings.Join(items, ","))
-	*f = read
+	*f, err = ParseFaults(text)
 	return err
 }
-
-func unquote(raw json.RawMessage) string { return strings.Trim(string(raw), `"`) }

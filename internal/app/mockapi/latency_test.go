@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/badserver"
 )
 
 // TestLatencyIsSpreadAsItSays measures many draws.
@@ -18,7 +20,7 @@ func TestLatencyIsSpreadAsItSays(t *testing.T) {
 		}
 		var all []time.Duration
 		for i := range draws {
-			c := draw(1, "x", i)
+			c := badserver.Draw(1, "x", uint64(i))
 			all = append(all, l.of(&c))
 		}
 		slices.Sort(all)

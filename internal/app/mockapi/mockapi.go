@@ -19,7 +19,7 @@
 // # The files
 //
 // limit.go has the limits as people write them, meter.go the three ways to count, gate.go who gets through; faults.go,
-// chance.go and plan.go what is done to a request; serve.go its way; record.go and summary.go the truth; auth.go the
+// latency.go and plan.go what is done to a request; serve.go its way; record.go and summary.go the truth; auth.go the
 // credentials; control.go the API that changes all that and tells the truth; start.go a server for tests.
 package mockapi
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/badserver"
 )
 
 // plan is what becomes of a request that was let in.
@@ -40,6 +42,22 @@ const (
 	endDrop          // the connection is reset
 	endHang          // nothing comes
 )
+
+// plan decides what a request suffers.
+func (f *Faults) plan(identity string, nth int) plan {
+	c := badserver.Draw(f.Seed, identity, uint64(nth))
+	at := c.Share()
+	p := plan{delay: f.Latency.of(&c)}
+	for _, name := range f.names() {
+		if share := f.Shares[name]; at >= share {
+			at -= share
+			continue
+		}
+		f.inflict(&p, name)
+		break
+	}
+	return p
+}
 
 // inflict turns a plan into one with the named fault.
 func (f *Faults) inflict(p *plan, fault string) {

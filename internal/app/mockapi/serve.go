@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/badserver"
 )
 
 // The headers that are read, and the one that marks a repeated answer.
@@ -165,18 +167,18 @@ func (s *Server) admit(v *visit) {
 // perform makes the effect, lets the latency pass, and answers or not.
 func (s *Server) perform(v *visit) {
 	p := &v.plan
-	if !s.pause(p.late) {
+	if !badserver.Pause(s.stopped, p.late) {
 		s.drop(v) // the server is being closed: no effect, no answer
 		return
 	}
 	reused := s.makeEffect(v)
-	s.linger(v.r, p.delay)
+	badserver.Linger(v.r.Context(), s.stopped, p.delay)
 	switch p.ending {
 	case endDrop:
 		s.drop(v)
 		return
 	case endHang:
-		s.linger(v.r, p.hangFor)
+		badserver.Linger(v.r.Context(), s.stopped, p.hangFor)
 		s.drop(v)
 		return
 	}

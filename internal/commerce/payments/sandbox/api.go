@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/badserver"
 )
 
 // The bounds of requests and pages.
@@ -203,7 +205,7 @@ func (s *Server) lookUp(w http.ResponseWriter, r *http.Request, subject string) 
 	if p.slow {
 		s.tally.add(slow)
 	}
-	s.pause(p.delay)
+	badserver.Pause(s.stopped, p.delay)
 	if p.fault != noFault {
 		s.suffer(w, r, p.fault)
 		return false

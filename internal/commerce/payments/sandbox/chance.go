@@ -1,9 +1,10 @@
 package sandbox
 
 import (
-	"math"
 	"sync"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/badserver"
 )
 
 // faultKind names what befalls a request or a webhook; the names are those of the witness's counters.
@@ -39,39 +40,9 @@ const (
 	verbCount
 )
 
-// chance is a small stream of numbers that depends only on what it was made from.
-type chance uint64
-
 // draw makes the chance of one send: the seed, what is done, for which reference, and for the how many-eth time.
-func draw(seed int64, v verb, ref string, nth uint32) chance {
-	h := uint64(14695981039346656037) // FNV-1a
-	for i := range len(ref) {
-		h = (h ^ uint64(ref[i])) * 1099511628211
-	}
-	c := chance(h)
-	c = chance(c.next()) ^ chance(seed)
-	c = chance(c.next()) ^ (chance(nth)<<8 | chance(v))
-	return chance(c.next())
-}
-
-// next is splitmix64.
-func (c *chance) next() uint64 {
-	*c += 0x9e3779b97f4a7c15
-	z := uint64(*c)
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
-// share is evenly spread over [0, 1).
-func (c *chance) share() float64 { return float64(c.next()>>11) / (1 << 53) }
-
-// upTo is evenly spread over [0, most].
-func (c *chance) upTo(most time.Duration) time.Duration {
-	if most <= 0 || most == math.MaxInt64 {
-		return 0
-	}
-	return time.Duration(c.next() % uint64(most+1))
+func draw(seed int64, v verb, ref string, nth uint32) badserver.Chance {
+	return badserver.Draw(seed, ref, uint64(nth)<<8|uint64(v))
 }
 
 // plan is what a request will suffer.
@@ -85,9 +56,9 @@ type plan struct {
 // plan decides for one request. nth counts the sends of the reference from 1; token is empty but for a charge.
 func (f *Faults) plan(v verb, ref string, nth uint32, token string) plan {
 	c := draw(f.Seed, v, ref, nth)
-	p := plan{fault: f.pick(c.share())}
-	delay := f.LatencyMin + c.upTo(f.LatencyMax-f.LatencyMin)
-	if c.share() < f.Slow {
+	p := plan{fault: f.pick(c.Share())}
+	delay := f.LatencyMin + c.UpTo(f.LatencyMax-f.LatencyMin)
+	if c.Share() < f.Slow {
 		p.slow = true
 		delay += f.SlowFor
 	}

@@ -1,13 +1,13 @@
 package sandbox
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/badserver"
 )
 
 // SettleWithinDefault is the bound of the package's guarantee unless a profile says otherwise.
@@ -37,28 +37,21 @@ type Faults struct {
 }
 
 // ErrFaults is what ParseFaults wraps.
-var ErrFaults = errors.New("malformed fault profile")
+var ErrFaults = badserver.ErrProfile
 
-// ParseFaults reads "none", "light" or "heavy", optionally followed by ",key=value" for any field in snake case, as in
-// "light,seed=7,hang_after=0.1,slow_for=1s". The empty string is "none".
+// ParseFaults reads "none", "light" or "heavy", or key=value for any field in snake case, or a profile and then such details, as in
+// "light,seed=7,hang_after=0.1,slow_for=1s". The empty string is "none". All mistakes are reported at once.
 func ParseFaults(text string) (Faults, error) {
-	name, rest, more := strings.Cut(strings.TrimSpace(text), ",")
-	f, ok := profile(strings.TrimSpace(name))
+	name, details, err := badserver.Split(text)
+	problems := []error{err}
+	f, ok := profile(name)
 	if !ok {
-		return Faults{}, fmt.Errorf("%w: no profile %q; want none, light or heavy", ErrFaults, name)
+		problems = append(problems, fmt.Errorf("%w: no profile %q; want none, light or heavy", ErrFaults, name))
 	}
-	for more {
-		var pair string
-		pair, rest, more = strings.Cut(rest, ",")
-		key, value, found := strings.Cut(pair, "=")
-		if !found {
-			return Faults{}, fmt.Errorf("%w: %q: want key=value", ErrFaults, pair)
-		}
-		if err := f.set(strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
-			return Faults{}, err
-		}
+	for _, detail := range details {
+		problems = append(problems, f.set(detail.Name, detail.Value))
 	}
-	if err := f.validate(); err != nil {
+	if err := errors.Join(append(problems, f.validate())...); err != nil {
 		return Faults{}, err
 	}
 	return f, nil
@@ -220,26 +213,10 @@ func (f Faults) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads what ParseFaults reads, as a string, or an object of settings; its "profile" is where they start.
 func (f *Faults) UnmarshalJSON(data []byte) error {
-	if bytes.HasPrefix(data, []byte(`"`)) {
-		var text string
-		if err := json.Unmarshal(data, &text); err != nil {
-			return err
-		}
-		read, err := ParseFaults(text)
-		*f = read
+	text, err := badserver.Text(data)
+	if err != nil {
 		return err
 	}
-	var settings map[string]json.RawMessage
-	if err := json.Unmarshal(data, &settings); err != nil {
-		return fmt.Errorf("%w: %w", ErrFaults, err)
-	}
-	read, err := ParseFaults(unquote(settings["profile"]))
-	delete(settings, "profile")
-	for name, value := range settings {
-		err = errors.Join(err, read.set(name, unquote(value)))
-	}
-	*f = read
-	return errors.Join(err, read.validate())
+	*f, err = ParseFaults(text)
+	return err
 }
-
-func unquote(raw json.RawMessage) string { return strings.Trim(string(raw), `"`) }

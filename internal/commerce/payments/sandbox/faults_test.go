@@ -27,7 +27,7 @@ func TestParseFaults(t *testing.T) {
 	if f != light {
 		t.Errorf("%+v", f)
 	}
-	for _, text := range []string{"", "none", "light", "heavy", "heavy,seed=-3,settle_within=1.5s"} {
+	for _, text := range []string{"", "none", "light", "heavy", "heavy,seed=-3,settle_within=1.5s", "slow=0.1"} {
 		f, err := sandbox.ParseFaults(text)
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
@@ -51,6 +51,9 @@ func TestParseFaults(t *testing.T) {
 		if _, err := sandbox.ParseFaults(text); !errors.Is(err, sandbox.ErrFaults) {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+	if _, err := sandbox.ParseFaults("mild,slow=2,slou=1"); err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("not all problems are told: %v", err)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/badserver"
 )
 
 // The header a client may tighten the bound with, and the one that marks a repeated answer.
@@ -49,15 +51,15 @@ func (s *Server) perform(w http.ResponseWriter, r *http.Request, req request) {
 	}
 	switch p.fault {
 	case rateLimited, errorBefore, resetBefore, hangBefore:
-		s.pause(p.delay)
+		badserver.Pause(s.stopped, p.delay)
 		s.suffer(w, r, p.fault)
 		return
 	}
-	if !s.pause(p.delay) {
+	if !badserver.Pause(s.stopped, p.delay) {
 		panic(http.ErrAbortHandler) // the provider is being stopped: no effect, no answer
 	}
 	a := s.effect(r, req, deadline, faults.IgnoreIdempotencyKeys)
-	s.linger(r, p.tail)
+	badserver.Linger(r.Context(), s.stopped, p.tail)
 	if p.fault != noFault {
 		s.suffer(w, r, p.fault)
 		return
@@ -131,7 +133,7 @@ func (s *Server) suffer(w http.ResponseWriter, r *http.Request, kind faultKind) 
 	case errorBefore, errorAfter:
 		refuse(w, &refusal{status: http.StatusInternalServerError, Code: "internal", Message: "Something went wrong."})
 	case resetBefore, resetAfter:
-		reset(w)
+		badserver.Reset(w)
 	case hangBefore, hangAfter:
 		s.hang(r)
 	}
@@ -139,49 +141,8 @@ func (s *Server) suffer(w http.ResponseWriter, r *http.Request, kind faultKind) 
 
 // hang keeps the client waiting until it leaves, and at most 30 s.
 func (s *Server) hang(r *http.Request) {
-	s.linger(r, hangMax)
+	badserver.Linger(r.Context(), s.stopped, hangMax)
 	panic(http.ErrAbortHandler) // closes the connection without an answer, and without a line in the log
-}
-
-// linger lets the delay pass while the client waits: what is left is its answer alone.
-func (s *Server) linger(r *http.Request, delay time.Duration) {
-	if delay <= 0 {
-		return
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.Context().Done():
-	case <-s.stopped:
-	}
-}
-
-// pause lets the delay pass, whether or not the client still waits; false if the provider stopped meanwhile.
-func (s *Server) pause(delay time.Duration) bool {
-	if delay <= 0 {
-		return true
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-s.stopped:
-		return false
-	}
-}
-
-// reset breaks the connection so that the client sees a reset instead of an orderly end.
-func reset(w http.ResponseWriter) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler) // not HTTP/1.1: an end without an answer must do
-	}
-	if lingering, ok := conn.(interface{ SetLinger(sec int) error }); ok {
-		_ = lingering.SetLinger(0) // best effort: without it the client sees an orderly end, still without an answer
-	}
-	_ = conn.Close()
 }
 
 // shown makes an answer of a noun.

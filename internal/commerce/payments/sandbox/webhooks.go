@@ -126,17 +126,17 @@ func (q *webhooks) enqueue(e Event) {
 	faults := q.faults.Load()
 	c := draw(faults.Seed, verbWebhook, e.Type+" "+e.Data.Operation.Reference, 1)
 	m := message{id: q.newID("msg"), event: e, due: q.clock()}
-	if c.share() < faults.WebhookLate {
-		m.due = m.due.Add(c.upTo(faults.WebhookLateFor))
+	if c.Share() < faults.WebhookLate {
+		m.due = m.due.Add(c.UpTo(faults.WebhookLateFor))
 		q.tally.add(webhookLate)
 	}
 	if faults.WebhookShuffle {
-		m.due = m.due.Add(c.upTo(webhookShuffleMax))
+		m.due = m.due.Add(c.UpTo(webhookShuffleMax))
 		q.tally.add(webhookShuffled)
 	}
 	q.push(m)
-	if c.share() < faults.WebhookTwice {
-		m.due = m.due.Add(c.upTo(faults.WebhookLateFor))
+	if c.Share() < faults.WebhookTwice {
+		m.due = m.due.Add(c.UpTo(faults.WebhookLateFor))
 		q.tally.add(webhookTwice)
 		q.push(m)
 	}

@@ -1,11 +1,9 @@
 package sandbox
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 )
 
 // Summary is what the provider really did, all in all. Amounts are minor units, added up over all currencies.
@@ -165,11 +163,7 @@ func (s *Server) putFaults(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, bodyBytesMax))
 	var f Faults
 	if err == nil {
-		if text := strings.TrimSpace(string(body)); strings.HasPrefix(text, "{") || strings.HasPrefix(text, `"`) {
-			err = json.Unmarshal(body, &f)
-		} else {
-			f, err = ParseFaults(text)
-		}
+		err = f.UnmarshalJSON(body)
 	}
 	if err != nil {
 		refuse(w, malformed("faults_invalid", err.Error()))

@@ -5,34 +5,9 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/badserver"
 )
-
-// chance is a small stream of numbers that depends only on what it was made from.
-type chance uint64
-
-// draw makes the chance of one request: the seed, who it is from, and how often that one has come.
-func draw(seed int64, identity string, nth int) chance {
-	h := uint64(14695981039346656037) // FNV-1a
-	for i := range len(identity) {
-		h = (h ^ uint64(identity[i])) * 1099511628211
-	}
-	c := chance(h)
-	c = chance(c.next()) ^ chance(seed)
-	c = chance(c.next()) ^ chance(nth)
-	return chance(c.next())
-}
-
-// next is splitmix64.
-func (c *chance) next() uint64 {
-	*c += 0x9e3779b97f4a7c15
-	z := uint64(*c)
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
-// share is evenly spread over [0, 1).
-func (c *chance) share() float64 { return float64(c.next()>>11) / (1 << 53) }
 
 // Latency is how long answers take: evenly spread from Low to High; or, Skewed, with a long tail as real APIs have: half of
 // the answers within Low, 99 of 100 within High, a few far above.
@@ -77,31 +52,15 @@ func (l Latency) String() string {
 }
 
 // of draws one latency.
-func (l Latency) of(c *chance) time.Duration {
+func (l Latency) of(c *badserver.Chance) time.Duration {
 	if l.High == 0 {
 		return 0
 	}
 	if !l.Skewed {
-		return l.Low + time.Duration(c.share()*float64(l.High-l.Low))
+		return l.Low + time.Duration(c.Share()*float64(l.High-l.Low))
 	}
 	// Log-normal: 2.326 standard deviations above the median is where 1 of 100 lies beyond.
 	deviation := math.Log(float64(l.High)/float64(l.Low)) / 2.326
-	normal := math.Sqrt(-2*math.Log(1-c.share())) * math.Cos(2*math.Pi*c.share())
+	normal := math.Sqrt(-2*math.Log(1-c.Share())) * math.Cos(2*math.Pi*c.Share())
 	return min(tailMax*l.High, time.Duration(float64(l.Low)*math.Exp(deviation*normal)))
-}
-
-// plan decides what a request suffers.
-func (f *Faults) plan(identity string, nth int) plan {
-	c := draw(f.Seed, identity, nth)
-	at := c.share()
-	p := plan{delay: f.Latency.of(&c)}
-	for _, name := range f.names() {
-		if share := f.Shares[name]; at >= share {
-			at -= share
-			continue
-		}
-		f.inflict(&p, name)
-		break
-	}
-	return p
 }
