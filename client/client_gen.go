@@ -4052,7 +4052,7 @@ type ClientInterface interface {
 
 	// CancelTaskWithBody Cancel a task
 	//
-	// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again.
+	// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again. Work of Kontor's own that must be seen through, such as a payment's, is not cancelled.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4061,7 +4061,7 @@ type ClientInterface interface {
 
 	// CancelTask Cancel a task
 	//
-	// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again.
+	// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again. Work of Kontor's own that must be seen through, such as a payment's, is not cancelled.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5781,7 +5781,7 @@ func (c *Client) ListTaskAttempts(ctx context.Context, taskID TaskID, params *Li
 
 // CancelTaskWithBody Cancel a task
 //
-// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again.
+// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again. Work of Kontor's own that must be seen through, such as a payment's, is not cancelled.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5800,7 +5800,7 @@ func (c *Client) CancelTaskWithBody(ctx context.Context, taskID TaskID, params *
 
 // CancelTask Cancel a task
 //
-// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again.
+// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again. Work of Kontor's own that must be seen through, such as a payment's, is not cancelled.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -10616,7 +10616,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelTaskWithBodyWithResponse Cancel a task
 	//
-	// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again.
+	// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again. Work of Kontor's own that must be seen through, such as a payment's, is not cancelled.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10625,7 +10625,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelTaskWithResponse Cancel a task
 	//
-	// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again.
+	// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again. Work of Kontor's own that must be seen through, such as a payment's, is not cancelled.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16127,7 +16127,7 @@ func (c *ClientWithResponses) ListTaskAttemptsWithResponse(ctx context.Context, 
 
 // CancelTaskWithBodyWithResponse Cancel a task
 //
-// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again.
+// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again. Work of Kontor's own that must be seen through, such as a payment's, is not cancelled.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16142,7 +16142,7 @@ func (c *ClientWithResponses) CancelTaskWithBodyWithResponse(ctx context.Context
 
 // CancelTaskWithResponse Cancel a task
 //
-// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again.
+// A waiting task ends at once. One that is running ends with its attempt: it is told to stop, and is not tried again. Work of Kontor's own that must be seen through, such as a payment's, is not cancelled.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

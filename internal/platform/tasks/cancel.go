@@ -77,15 +77,28 @@ func (t *Tasks) Cancel(ctx context.Context, tx postgres.Tx, org ids.ID, taskIDs 
 	return list, nil
 }
 
-// CancelOne is Cancel for a task that people name: it tells when there is none, or when it has ended, and what it is afterwards.
+// CancelOne is Cancel for a task that people name: it tells when there is none, when it has ended, or when it is work that is seen
+// through, such as a payment's, whose money would be held for ever; and what it is afterwards.
 func (t *Tasks) CancelOne(ctx context.Context, tx postgres.Tx, org, id ids.ID) (Shown, error) {
-	list, err := t.Cancel(ctx, tx, org, []ids.ID{id}, "cancelled_on_request")
-	if err != nil {
-		return Shown{}, err
-	}
 	s, err := t.Get(ctx, tx, org, id)
-	if err == nil && len(list) == 0 {
+	switch {
+	case err != nil:
+		return Shown{}, err
+	case !t.mayEnd(s.Kind):
+		return s, ErrNotCancellable
+	}
+	list, err := t.Cancel(ctx, tx, org, []ids.ID{id}, "cancelled_on_request")
+	switch {
+	case err != nil:
+		return Shown{}, err
+	case len(list) == 0:
 		return s, ErrEnded
 	}
-	return s, err
+	return t.Get(ctx, tx, org, id)
+}
+
+// mayEnd tells whether a task of this kind may end without having been seen through. What this node does not know may not.
+func (t *Tasks) mayEnd(kind string) bool {
+	h, known := t.kinds[kind]
+	return known && h.policy.LostMax > 0
 }

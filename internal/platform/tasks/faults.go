@@ -13,6 +13,9 @@ var (
 	ErrEnded    = fault.New(fault.Conflict, "task_ended", "The task has ended. Replay it if it is to be done again.")
 	ErrBlocked  = fault.New(fault.Conflict, "task_blocked", "The task waits for an earlier one with the same ordering key. Run or cancel that one.")
 
+	ErrNotCancellable = fault.New(fault.Conflict, "task_not_cancellable",
+		"The task is Kontor's own work, and is seen through. Void the payment or cancel the replay that it is for.")
+
 	ErrQueueNotFound = fault.New(fault.NotFound, "queue_not_found", "There is no such queue. Make it with POST /v1/queues, or name none: that is the queue default.")
 	ErrQueueExists   = fault.New(fault.Conflict, "queue_exists", "A queue of that name exists.").At("name")
 	ErrQueueChanged  = fault.New(fault.Conflict, "queue_changed", "The queue was changed since it was read. Read it again and repeat the change.")

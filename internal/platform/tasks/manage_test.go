@@ -231,11 +231,13 @@ func TestARunningTaskIsCancelledByWhoeverIsAsked(t *testing.T) {
 	b := setup(t)
 	api, worker := b.node("api", Config{}), b.node("worker", Config{Lease: 3 * time.Second, Heartbeat: 20 * time.Millisecond})
 	began := make(chan Task, 1)
-	worker.Handle("test", Policy{}, func(ctx context.Context, task Task) Verdict {
+	work := func(ctx context.Context, task Task) Verdict {
 		began <- task
 		<-ctx.Done()
 		return Retry("gave_up", context.Cause(ctx))
-	})
+	}
+	api.Handle("test", Policy{}, work)
+	worker.Handle("test", Policy{}, work)
 	b.run(worker)
 	task := b.queue(worker, b.spec(0))[0]
 	receive(b, began, "it runs")
@@ -248,6 +250,22 @@ func TestARunningTaskIsCancelledByWhoeverIsAsked(t *testing.T) {
 	b.untilFinished(task)
 	if s := b.shown(api, task.ID); s.State != StateCancelled || s.Last.Outcome != OutcomeCancelled {
 		t.Fatalf("%+v", s)
+	}
+}
+
+func TestWhatIsSeenThroughIsNotCancelled(t *testing.T) {
+	b := setup(t)
+	node := b.node("a", Config{})
+	node.Handle("kept", Policy{LostMax: -1}, func(context.Context, Task) Verdict { return Succeeded() })
+	for _, kind := range []string{"kept", "unknown here"} {
+		task := b.queue(node, Spec{OrgID: b.org, Kind: kind, After: time.Hour})[0]
+		b.refused(ErrNotCancellable, func(ctx context.Context, tx postgres.Tx) error {
+			_, err := node.CancelOne(ctx, tx, b.org, task.ID)
+			return err
+		})
+		if s := b.shown(node, task.ID); s.State != StateScheduled {
+			t.Errorf("%s: %+v", kind, s)
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ type Policy struct {
 	MaxBackoff  time.Duration // 1 h
 	Jitter      float64       // share of the pause by which it varies either way; 0.2; below zero: none
 	Timeout     time.Duration // bound on one attempt; 5 min
-	LostMax     int           // leases lost one after the other, from which on the task is poison; 3; below zero: no bound
+	LostMax     int           // leases lost one after the other, from which on the task is poison; 3; below zero: it is seen through, and nobody can cancel it
 }
 
 func (p Policy) withDefaults() Policy {

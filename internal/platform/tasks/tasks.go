@@ -149,7 +149,7 @@ func New(d Deps, cfg Config) *Tasks {
 		hurry: make(chan struct{}, 1), giving: make(chan struct{}, 1),
 	}
 	t.kinds[KindHTTP] = handling{policy: Policy{Timeout: httpTimeoutMax}.withDefaults(), retry: DefaultRetry(), handle: t.sendHTTP, sends: true}
-	t.Handle(kindReplay, Policy{Timeout: replayTimeout}, t.carryOutReplay)
+	t.Handle(kindReplay, Policy{MaxAttempts: -1, LostMax: -1, MaxBackoff: replayLookLong, Timeout: replayTimeout}, t.carryOutReplay)
 	t.metrics = newMetrics(d.Registry, t)
 	t.finish = lane.New(lane.Config{
 		Name: "task_finish", BatchMax: 1000, QueueMax: 2*t.cfg.Workers + 16384, Workers: 2, Timeout: t.cfg.Lease,
