@@ -43,7 +43,7 @@ func openProgram(ctx context.Context, url string) (*program, error) {
 		DB: db, IDs: source, Clock: clock.System, Events: events.New(db, source), Registry: registry, Log: log,
 	})
 	p.tasks = tasks.New(tasks.Deps{
-		DB: db, Limits: limits.New(db, limits.Config{Node: "program"}, source, registry, log), Destinations: p.others, Clock: clock.System,
+		DB: db, Limits: limits.New(db, limits.Config{Node: "program"}, source, registry, log), Destinations: p.others,
 		IDs: source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
 	}, tasks.Config{Node: "program"})
 	lanes, stop := context.WithCancel(context.WithoutCancel(ctx))

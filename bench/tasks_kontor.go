@@ -61,7 +61,7 @@ func (k *kontorPipeline) node(config tasks.Config) (*tasks.Tasks, *limits.Limits
 	log := slog.New(slog.DiscardHandler)
 	slots := limits.New(k.db, limits.Config{Node: config.Node}, k.source, registry, log)
 	node := tasks.New(tasks.Deps{
-		DB: k.db, Limits: slots, Clock: clock.System, IDs: k.source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
+		DB: k.db, Limits: slots, IDs: k.source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
 	}, config)
 	go func() { _ = node.RunEnqueue(k.lanes) }() // never fails
 	return node, slots, registry

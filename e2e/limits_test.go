@@ -47,7 +47,7 @@ func newProgram(ctx context.Context, databaseURL string, now clock.Clock, log *s
 		DB: db, IDs: source, Clock: now, Events: events.New(db, source), Registry: registry, Log: log,
 	})
 	p.tasks = tasks.New(tasks.Deps{
-		DB: db, Limits: p.limits, Destinations: p.others, Clock: now, IDs: source, Registry: registry,
+		DB: db, Limits: p.limits, Destinations: p.others, IDs: source, Registry: registry,
 		Lanes: lane.NewMetrics(registry), Logger: log,
 	}, cfg)
 	return p, nil

@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/clock"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -24,10 +26,15 @@ func TestNodesWhoseClocksAreWrong(t *testing.T) {
 	for i := range specs {
 		specs[i] = w.call(w.program, nil)
 		specs[i].After = time.Duration(i%3) * time.Second
-		specs[i].ExpiresAt = clock.System().Add(off / 2)
+		if i%2 == 0 {
+			specs[i].ExpiresAt = clock.System().Add(off / 2)
+		} else {
+			specs[i].Queue = "short-lived"
+		}
 	}
 	for i, node := range []*program{w.skewed("ahead", off), w.skewed("behind", -off)} {
-		w.enqueue(node, specs[i*calls/2:(i+1)*calls/2])
+		w.shortLived(node, i == 0, off/2)
+		w.create(node, specs[i*calls/2:(i+1)*calls/2])
 	}
 	w.settled()
 	if unclear := w.agree(calls); unclear != 0 {
@@ -59,6 +66,50 @@ func TestNodesWhoseClocksAreWrong(t *testing.T) {
 	}
 	if n := w.count(`select count(*) from task_attempt where next_due_at is not null`); n == 0 {
 		t.Error("nothing was tried again")
+	}
+}
+
+// shortLived has a node make or change a queue whose tasks live for a time, and pause it: until what is in the future by the database's
+// clock, and not until what is in its past.
+func (w *witness) shortLived(node *program, first bool, life time.Duration) {
+	w.Helper()
+	const name = "short-lived"
+	seconds, rate, atOnce := int64(life/time.Second), 10_000, 1000
+	s := tasks.QueueSettings{TaskTTLSeconds: &seconds, MaxDispatchesPerSecond: &rate, MaxBurstSize: &rate, MaxConcurrentDispatches: &atOnce}
+	pause := func(until time.Time) error {
+		return node.db.InTx(w.Context(), func(ctx context.Context, tx postgres.Tx) error {
+			if first {
+				if _, err := node.tasks.CreateQueue(ctx, tx, node.org, name, s); err != nil {
+					return err
+				}
+			}
+			if _, err := node.tasks.PauseQueue(ctx, tx, node.org, name, until, ""); err != nil {
+				return err
+			}
+			_, err := node.tasks.ResumeQueue(ctx, tx, node.org, name)
+			return err
+		})
+	}
+	if err := pause(clock.System().Add(-life)); !errors.Is(err, tasks.ErrQueueInvalid) {
+		w.Errorf("a pause until what is past: %v", err)
+	}
+	if err := pause(clock.System().Add(life)); err != nil {
+		w.Errorf("a pause until what is to come: %v", err)
+	}
+}
+
+// create queues tasks as the API does.
+func (w *witness) create(node *program, specs []tasks.Spec) {
+	w.Helper()
+	err := node.db.InTx(w.Context(), func(ctx context.Context, tx postgres.Tx) error {
+		made, err := node.tasks.Create(ctx, tx, specs)
+		for i := range made {
+			err = errors.Join(err, made[i].Err)
+		}
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
 	}
 }
 

@@ -28,7 +28,7 @@ type Kontor struct {
 // New makes a Kontor for the organisation of that name: "default", unless your keys were made for another. It connects to
 // nothing.
 func New(organisation string) *Kontor {
-	return &Kontor{organisation: organisation, outside: tasks.NewOutside(clock.System, ids.NewSource(clock.System))}
+	return &Kontor{organisation: organisation, outside: tasks.NewOutside(ids.NewSource(clock.System))}
 }
 
 // TasksMax is how many tasks one call takes.

@@ -41,12 +41,12 @@ const claimSQL = `
 			) p
 		))
 		returning l.org_id, l.task_id, l.line, l.priority, l.claimed_from, l.turn, l.attempt, l.excused, l.rate_limited, l.lost,
-			l.interrupted, l.leased_at, extract(epoch from statement_timestamp() - l.first_failed_at) as failing
+			l.interrupted, extract(epoch from statement_timestamp() - l.first_failed_at) as failing
 	)
 	select k.org_id, k.id, k.queue, coalesce(k.destination, ''), coalesce(k.limit_key, ''), coalesce(k.fairness_key, ''), k.units, k.kind, k.args,
 		coalesce(k.subject_type, ''), coalesce(k.subject_id, ''), coalesce(k.idempotency_key, ''), coalesce(k.traceparent, ''),
 		coalesce(k.timeout_seconds, 0), k.retry_config, k.expires_at <= statement_timestamp(),
-		l.line, l.priority, l.claimed_from, l.turn, l.attempt, l.excused, l.rate_limited, l.lost, l.interrupted, l.leased_at,
+		l.line, l.priority, l.claimed_from, l.turn, l.attempt, l.excused, l.rate_limited, l.lost, l.interrupted,
 		coalesce(l.failing, 0)::float8
 	from taken l
 	join task k on k.org_id = l.org_id and k.id = l.task_id`
@@ -153,7 +153,7 @@ func (t *Tasks) lease(ctx context.Context, shares []share, token ids.ID, since t
 		err := row.Scan(&task.OrgID, &task.ID, &task.Queue, &task.Destination, &task.LimitKey, &task.FairnessKey, &task.Units, &task.Kind, &task.Args,
 			&task.SubjectType, &task.SubjectID, &task.IdempotencyKey, &task.TraceParent, &timeout, &task.retry, &expired,
 			&task.line, &p.priority, &p.dueAt, &turn, &task.Attempt, &task.excused, &task.rateLimited, &task.lost,
-			&task.Interrupted, &task.StartedAt, &failing)
+			&task.Interrupted, &failing)
 		task.timeout = time.Duration(timeout) * time.Second
 		task.sinceFailure = time.Duration(failing * float64(time.Second))
 		task.expired = expired != nil && *expired

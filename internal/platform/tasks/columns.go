@@ -19,7 +19,7 @@ type columns struct {
 	subjectTypes, subjectIDs, destinations     []*string
 	limitKeys, orderingKeys, fairnessKeys      []*string
 	names, keys, idempotencyKeys, traceParents []*string
-	units, priorities, timeouts                []*int64
+	units, priorities, timeouts, lifetimes     []*int64
 	weights                                    []*float64
 	retries, tags                              [][]byte
 	replays, turns                             []*ids.ID
@@ -63,12 +63,17 @@ func (c *columns) add(i int, s *Spec, task *Task, taken bool) {
 			put(text.column, c.n, i, &value)
 		}
 	}
+	lifetime := int64(0)
+	if s.ExpiresAt.IsZero() {
+		lifetime = s.ExpiresAfter.Microseconds()
+	}
 	for _, number := range []struct {
 		column *[]*int64
 		value  int64
 		usual  int64
 	}{
 		{&c.units, int64(task.Units), 1}, {&c.priorities, int64(s.Priority), 0}, {&c.timeouts, int64(s.Timeout.Seconds()), 0},
+		{&c.lifetimes, lifetime, 0},
 	} {
 		if number.value != number.usual {
 			value := number.value
@@ -104,7 +109,7 @@ func (c *columns) arguments(token *ids.ID, node string, leaseUS int64) []any {
 	return []any{
 		c.orgs, c.ids, c.queues, c.kinds, c.args, c.lines, c.taken, c.afters, c.ats,
 		c.subjectTypes, c.subjectIDs, c.destinations, c.limitKeys, c.units, c.orderingKeys, c.fairnessKeys, c.weights, c.priorities,
-		c.names, c.keys, c.expiries, c.timeouts, c.retries, c.idempotencyKeys, c.traceParents, c.tags, c.replays, c.turns,
+		c.names, c.keys, c.expiries, c.timeouts, c.retries, c.idempotencyKeys, c.traceParents, c.tags, c.replays, c.turns, c.lifetimes,
 		token, node, leaseUS,
 	}
 }

@@ -85,7 +85,7 @@ func (t *Tasks) accept(ctx context.Context, tx postgres.Tx, specs []Spec) ([]Spe
 		case s.Destination != "" && !there[destinations.Ref{OrgID: s.OrgID, Name: s.Destination}]:
 			refusals[i] = destinations.ErrNotFound.At("destination")
 		default:
-			accepted[i] = q.times(s, t.clock())
+			accepted[i] = q.times(s)
 		}
 	}
 	return accepted, refusals, nil
@@ -166,13 +166,9 @@ func (t *Tasks) reserve(ctx context.Context, tx postgres.Tx, specs []Spec) (map[
 }
 
 // times is the spec with what the queue says of its times.
-func (q accepting) times(s Spec, now time.Time) Spec {
-	if s.ExpiresAt.IsZero() {
-		wanted := now.Add(s.After)
-		if s.At.After(wanted) {
-			wanted = s.At
-		}
-		s.ExpiresAt = wanted.Add(q.ttl)
+func (q accepting) times(s Spec) Spec {
+	if s.ExpiresAt.IsZero() && s.ExpiresAfter == 0 {
+		s.ExpiresAfter = q.ttl
 	}
 	if s.Name != "" && s.Tombstone == 0 {
 		s.Tombstone = q.tombstone

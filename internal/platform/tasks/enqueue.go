@@ -22,16 +22,17 @@ const enqueueSQL = `
 		select s.*, coalesce(s.at, statement_timestamp() + s.after_us * interval '1 microsecond') as due
 		from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::json[], $6::uuid[], $7::boolean[], $8::bigint[], $9::timestamptz[],
 			$10::text[], $11::text[], $12::text[], $13::text[], $14::bigint[], $15::text[], $16::text[], $17::float8[], $18::bigint[],
-			$19::text[], $20::text[], $21::timestamptz[], $22::bigint[], $23::json[], $24::text[], $25::text[], $26::json[], $27::uuid[], $28::uuid[])
+			$19::text[], $20::text[], $21::timestamptz[], $22::bigint[], $23::json[], $24::text[], $25::text[], $26::json[], $27::uuid[], $28::uuid[], $29::bigint[])
 			as s (org_id, id, queue, kind, args, line, taken, after_us, at,
 				subject_type, subject_id, destination, limit_key, units, ordering_key, fairness_key, fairness_weight, priority,
-				name, key, expires_at, timeout_seconds, retry_config, idempotency_key, traceparent, tags, replay_of, turn)
+				name, key, expires_at, timeout_seconds, retry_config, idempotency_key, traceparent, tags, replay_of, turn, lifetime_us)
 	), stored as (
 		insert into task (org_id, id, queue, kind, args, created_at, scheduled_at, subject_type, subject_id, destination, limit_key, units,
 			ordering_key, fairness_key, fairness_weight, priority, name, expires_at, timeout_seconds, retry_config, idempotency_key,
 			traceparent, tags, replay_of)
 		select org_id, id, queue, kind, args, now(), case when after_us > 0 or at is not null then due end, subject_type, subject_id,
-			destination, limit_key, coalesce(units, 1), ordering_key, fairness_key, fairness_weight, coalesce(priority, 1), name, expires_at,
+			destination, limit_key, coalesce(units, 1), ordering_key, fairness_key, fairness_weight, coalesce(priority, 1), name,
+			coalesce(expires_at, greatest(due, statement_timestamp()) + lifetime_us * interval '1 microsecond'),
 			timeout_seconds, retry_config, idempotency_key, traceparent,
 			case when tags is not null then array(select json_array_elements_text(tags)) end, replay_of
 		from spec
@@ -39,9 +40,9 @@ const enqueueSQL = `
 	insert into task_live (org_id, task_id, line, priority, turn, key, state, due_at, attempt, lease_token, leased_by, leased_at)
 	select org_id, id, line, coalesce(priority, 1), turn, key,
 		case when taken then 'running' when turn is not null then 'blocked' when due > statement_timestamp() then 'scheduled' else 'available' end,
-		case when taken then statement_timestamp() + $31::bigint * interval '1 microsecond' else due end,
+		case when taken then statement_timestamp() + $32::bigint * interval '1 microsecond' else due end,
 		taken::integer,
-		case when taken then $29::uuid end, case when taken then $30::text end, case when taken then statement_timestamp() end
+		case when taken then $30::uuid end, case when taken then $31::text end, case when taken then statement_timestamp() end
 	from spec`
 
 // EnqueueIn adds one statement to a batch of the transaction that wants the work done, and returns the tasks in the order of
@@ -203,7 +204,7 @@ func (t *Tasks) DispatchEnqueued(list []Enqueued) {
 // prepare makes the tasks of specs and the statement's arguments.
 func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 	token := t.leaseForNew()
-	since, startedAt := monotonic(), t.clock()
+	since := monotonic()
 	list := make([]Task, len(specs))
 	var c columns
 	c.grow(len(specs))
@@ -233,7 +234,7 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 			} else {
 				toWait--
 			}
-			task.Lease, task.Attempt, task.StartedAt, task.since = *token, 1, startedAt, since
+			task.Lease, task.Attempt = *token, 1
 		}
 		c.add(i, &specs[i], task, taken)
 	}

@@ -186,6 +186,37 @@ func TestWhatIsAskedForFromOutsideWantsAQueueAndADestination(t *testing.T) {
 	}
 }
 
+// What has no time of its own lives as long as its queue says, from when it is wanted on.
+func TestTheDatabaseTellsWhenATaskExpires(t *testing.T) {
+	b := setup(t)
+	node := b.node("a", Config{})
+	b.makeQueue(node, "short", QueueSettings{TaskTTLSeconds: at(int64(60))})
+	specs := make([]Spec, 5)
+	for i := range specs {
+		specs[i] = b.spec(0)
+		specs[i].Queue = "short"
+	}
+	var now time.Time
+	if err := b.db.Pool().QueryRow(t.Context(), nowSQL).Scan(&now); err != nil {
+		t.Fatal(err)
+	}
+	specs[1].After = time.Hour
+	specs[2].At = now.Add(2 * time.Hour)
+	specs[3].At = now.Add(-2 * time.Hour)
+	specs[4].ExpiresAt = now.Add(3 * time.Hour)
+	made := do(b, func(ctx context.Context, tx postgres.Tx) ([]Created, error) { return node.Create(ctx, tx, specs) })
+	for i, want := range []time.Duration{time.Minute, time.Hour + time.Minute, 2*time.Hour + time.Minute, time.Minute, 3 * time.Hour} {
+		s := b.shown(node, made[i].ID)
+		if life := s.ExpiresAt.Sub(now); life < want || life > want+time.Minute || i >= 2 && i != 3 && life != want {
+			t.Errorf("%d: it lives for %v, not %v", i, life, want)
+		}
+	}
+	forever := b.queueOnly(node, b.spec(0))[0]
+	if s := b.shown(node, forever.ID); !s.ExpiresAt.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestAWaitingTaskIsCancelledAndItsTurnAndNamePassOn(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{})

@@ -3,7 +3,6 @@ package tasks
 import (
 	"context"
 
-	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/destinations"
@@ -16,8 +15,8 @@ type Outside struct {
 }
 
 // NewOutside makes an Outside. The ids of one source rise, and tasks with an ordering key are done in the order of their ids.
-func NewOutside(now clock.Clock, source *ids.Source) *Outside {
-	return &Outside{tasks: Tasks{clock: now, source: source, destinations: &destinations.Destinations{}}}
+func NewOutside(source *ids.Source) *Outside {
+	return &Outside{tasks: Tasks{source: source, destinations: &destinations.Destinations{}}}
 }
 
 // Create queues all of the specs or none, one Enqueued each, in order. The first that cannot be queued is told by its place, with a

@@ -21,8 +21,12 @@ const setQueueStateSQL = `
 // PauseQueue has nothing more dispatched from a queue until it is resumed, or until a time. Attempts under way end as they would
 // have, and tasks are taken in. Pausing again replaces the pause.
 func (t *Tasks) PauseQueue(ctx context.Context, tx postgres.Tx, org ids.ID, name string, until time.Time, reason string) (Queue, error) {
+	var now time.Time // by the database's clock
+	if err := tx.QueryRow(ctx, nowSQL).Scan(&now); err != nil {
+		return Queue{}, fmt.Errorf("read the clock: %w", err)
+	}
 	var p problems
-	if !until.IsZero() && !until.After(t.clock()) {
+	if !until.IsZero() && !until.After(now) {
 		p.add("paused_until", "It must be in the future.")
 	}
 	p.short("reason", reason, pauseReasonBytesMax)

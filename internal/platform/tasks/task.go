@@ -31,7 +31,6 @@ type Task struct {
 	// Interrupted says that an earlier attempt ended without a word (its node died, was stopped, the handler panicked, or
 	// the other side's answer was lost): its effects are unknown. It stays set until an attempt reports.
 	Interrupted bool
-	StartedAt   time.Time
 
 	line         ids.ID
 	turn         ids.ID // of its queue and ordering key; zero: it has none
@@ -78,7 +77,11 @@ type Spec struct {
 	UniqueKey string
 	UniqueFor time.Duration
 
-	ExpiresAt      time.Time // too late to begin an attempt; never
+	// ExpiresAt is when it is too late to begin an attempt. ExpiresAfter says the same from when the work is wanted on, by the
+	// database's clock; it counts where there is no ExpiresAt. With neither it is never too late.
+	ExpiresAt    time.Time
+	ExpiresAfter time.Duration
+
 	Timeout        time.Duration
 	Retry          []byte // retry configuration as JSON; the queue's, else the kind's
 	IdempotencyKey string // the task's id

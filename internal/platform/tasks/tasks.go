@@ -31,7 +31,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/lane"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -73,7 +72,6 @@ func (c Config) withDefaults() Config {
 type Tasks struct {
 	cfg          Config
 	db           *postgres.DB
-	clock        clock.Clock
 	source       *ids.Source
 	log          *slog.Logger
 	metrics      *metrics
@@ -132,7 +130,6 @@ type Deps struct {
 	DB           *postgres.DB
 	Limits       *limits.Limits
 	Destinations *destinations.Destinations
-	Clock        clock.Clock
 	IDs          *ids.Source
 	Registry     prometheus.Registerer
 	Lanes        *lane.Metrics
@@ -142,7 +139,7 @@ type Deps struct {
 // New makes a node that does not work yet: without Run it only queues.
 func New(d Deps, cfg Config) *Tasks {
 	t := &Tasks{
-		cfg: cfg.withDefaults(), db: d.DB, clock: d.Clock, source: d.IDs, log: d.Logger,
+		cfg: cfg.withDefaults(), db: d.DB, source: d.IDs, log: d.Logger,
 		limits: d.Limits, destinations: d.Destinations, queues: newQueues(d.DB, d.Limits),
 		kinds: map[string]handling{}, held: map[leaseKey]*held{}, hints: map[ids.ID]line{}, backlog: map[ids.ID]struct{}{},
 		turns: map[ids.ID]struct{}{}, lines: map[ids.ID]*queueing{},
