@@ -96,7 +96,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	books := ledger.New(a.db, log, source)
 	queue.Every("ledger.expire", expireEvery, books.Sweep)
 	a.payments = payments.New(payments.Deps{
-		DB: a.db, Ledger: books, Events: log, Tasks: queue, Clock: a.now, IDs: source, Providers: a.providers(),
+		DB: a.db, Ledger: books, Events: log, Tasks: queue, IDs: source, Providers: a.providers(),
 		Lanes: lanes, Registry: registry, Logger: a.log,
 	}, payments.Config{ProviderTimeout: seconds(cfg.ProviderTimeoutSeconds)})
 

@@ -51,7 +51,7 @@ func houseTable() []storey {
 		}},
 		{"commerce", "order to cash", []room{
 			{"commerce/ledger", "kit/fault kit/ids kit/money kit/paging kit/postgres kit/proof platform/events"},
-			{"commerce/payments", "kit/clock kit/fault kit/ids kit/lane kit/money kit/paging kit/postgres kit/proof " +
+			{"commerce/payments", "kit/fault kit/ids kit/lane kit/money kit/paging kit/postgres kit/proof " +
 				"platform/events platform/tasks commerce/ledger"},
 			{"commerce/payments/sandbox", "kit/badserver kit/clock kit/fault kit/ids commerce/payments"},
 		}},

@@ -122,9 +122,15 @@ const (
 )
 
 // BalanceAt tells an account's balance as it stood at a moment: by what was recorded until then, or by what took effect until then
-// as far as is known today.
-func (l *Ledger) BalanceAt(ctx context.Context, orgID, accountID ids.ID, at time.Time, basis Basis) (Balance, error) {
+// as far as is known today. The zero time stands for now, by the database's clock; it returns the moment.
+func (l *Ledger) BalanceAt(ctx context.Context, orgID, accountID ids.ID, at time.Time, basis Basis) (Balance, time.Time, error) {
 	var b Balance
+	if at.IsZero() {
+		if err := l.db.Pool().QueryRow(ctx, lockedAtSQL).Scan(&at); err != nil {
+			return b, at, fmt.Errorf("read the clock: %w", err)
+		}
+		at = at.UTC()
+	}
 	shift := [4]string{"0", "0", "0", "0"}
 	batch := &pgx.Batch{}
 	batch.Queue(balanceAtSQL, orgID, accountID, at).QueryRow(func(row pgx.Row) error {
@@ -140,12 +146,12 @@ func (l *Ledger) BalanceAt(ctx context.Context, orgID, accountID ids.ID, at time
 		})
 	}
 	if err := l.db.Pool().SendBatch(ctx, batch).Close(); err != nil {
-		return Balance{}, fmt.Errorf("read a past balance: %w", err)
+		return b, at, fmt.Errorf("read a past balance: %w", err)
 	}
 	return Balance{
 		DebitsPosted: shifted(b.DebitsPosted, shift[0]), CreditsPosted: shifted(b.CreditsPosted, shift[1]),
 		DebitsPending: shifted(b.DebitsPending, shift[2]), CreditsPending: shifted(b.CreditsPending, shift[3]),
-	}, nil
+	}, at, nil
 }
 
 // shifted adds a sum that may itself be out of range; what it comes to is not.

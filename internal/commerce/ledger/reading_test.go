@@ -275,7 +275,7 @@ func (p *program) comparePast(m *model, a *modelAccount, moments []time.Time) {
 			ledger.BasisRecorded:  func(moved *move) bool { return !moved.recorded.After(at) },
 			ledger.BasisEffective: func(moved *move) bool { return !moved.effectiveAt().After(at) },
 		} {
-			got, err := p.ledger.BalanceAt(p.ctx, m.org, a.id, at, basis)
+			got, _, err := p.ledger.BalanceAt(p.ctx, m.org, a.id, at, basis)
 			if want := a.totals(then).balance(); err != nil || got != want {
 				p.Fatalf("%s by %s date at %s: %+v, %v; want %+v", a.terms.Code, basis, at, got, err, want)
 			}

@@ -34,7 +34,6 @@ func (p *Payments) Change(ctx context.Context, tx postgres.Tx, list []Change) ([
 	var entries []ledger.Entry
 	var works []work
 	var specs []tasks.Spec
-	now := p.Clock()
 	for i := range list {
 		c := &list[i]
 		pay, ok := locked[paymentKey{c.OrgID, c.PaymentID}]
@@ -51,7 +50,6 @@ func (p *Payments) Change(ctx context.Context, tx postgres.Tx, list []Change) ([
 		}
 		pay.live = true // for the next change in this batch
 		w := work{payment: pay.Payment, attempt: p.draftChange(pay, c)}
-		w.attempt.CreatedAt = now
 		if c.Kind == KindRefund {
 			entries = append(entries, ledger.Entry{
 				OrgID: c.OrgID, ID: w.attempt.EntryID, Action: ledger.ActionHold, Code: "payment.refund", SubjectID: pay.ID,
@@ -80,7 +78,7 @@ func (p *Payments) draftChange(pay *lockedPayment, c *Change) Attempt {
 	return Attempt{
 		OrgID: c.OrgID, ID: p.IDs.New(), PaymentID: pay.ID, TaskID: p.IDs.New(), Kind: c.Kind, State: AttemptProcessing, Amount: c.Amount,
 		Final: c.Final || (c.Kind == KindCapture && c.Amount == pay.AmountCapturable), EntryID: entry,
-		IdempotencyKey: c.IdempotencyKey, RequestID: c.RequestID,
+		IdempotencyKey: c.IdempotencyKey, RequestID: c.RequestID, began: stopwatch(),
 	}
 }
 

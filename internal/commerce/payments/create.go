@@ -58,11 +58,9 @@ func (p *Payments) Create(ctx context.Context, tx postgres.Tx, list []Create) ([
 	if err := p.ensureAccounts(ctx, tx, list, chosen); err != nil {
 		return nil, err
 	}
-	now := p.Clock()
 	for _, i := range chosen {
 		begun[i].work = p.draft(&list[i])
 		pay := &begun[i].work.payment
-		pay.CreatedAt, pay.UpdatedAt, begun[i].work.attempt.CreatedAt = now, now, now
 		entries = append(entries, ledger.Entry{
 			OrgID: pay.OrgID, ID: pay.HoldEntryID, Action: ledger.ActionHold, Code: "payment.authorise", SubjectID: pay.ID,
 			Postings: []ledger.Posting{{Debit: clearing(pay.Provider, pay.Currency), Credit: received(pay.Currency), Amount: pay.Amount}},
@@ -84,6 +82,9 @@ func (p *Payments) Create(ctx context.Context, tx postgres.Tx, list []Create) ([
 			begun[i] = Begun{Err: results[n].Err}
 			continue
 		}
+		pay := &begun[i].work.payment
+		pay.CreatedAt = results[n].Entry.RecordedAt // the database's clock
+		pay.UpdatedAt = pay.CreatedAt
 		works = append(works, begun[i].work)
 		specs = append(specs, taskFor(&begun[i].work))
 	}
@@ -116,7 +117,7 @@ func (p *Payments) draft(c *Create) work {
 	}
 	return work{payment: pay, attempt: Attempt{
 		OrgID: c.OrgID, ID: p.IDs.New(), PaymentID: pay.ID, TaskID: p.IDs.New(), Kind: KindAuthorise, State: AttemptProcessing,
-		Amount: c.Amount, EntryID: pay.HoldEntryID, IdempotencyKey: c.IdempotencyKey, RequestID: c.RequestID,
+		Amount: c.Amount, EntryID: pay.HoldEntryID, IdempotencyKey: c.IdempotencyKey, RequestID: c.RequestID, began: stopwatch(),
 	}}
 }
 

@@ -32,7 +32,7 @@ const findExpiredSQL = `
 // hot
 const latestAttemptsSQL = `
 	select a.org_id, a.id, a.payment_id, a.task_id, a.kind, a.state, a.amount, a.final, a.entry_id, a.fee, a.operation_id, a.failure_code,
-		coalesce(a.settles_at <= now(), false), a.idempotency_key, a.request_id, a.created_at,
+		coalesce(a.settles_at <= now(), false), a.idempotency_key, a.request_id,
 		extract(epoch from now() - a.created_at)::double precision
 	from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
 	cross join lateral (
@@ -81,11 +81,10 @@ func (p *Payments) expire(ctx context.Context, tx postgres.Tx, orgs, payments []
 	if len(orgs) == 0 {
 		return nil
 	}
-	works, err := p.readLatest(ctx, tx, orgs, payments)
+	works, now, err := p.readLatest(ctx, tx, orgs, payments)
 	if err != nil {
 		return err
 	}
-	now := p.Clock()
 	entries, statuses := make([]ledger.Entry, len(works)), make([]string, len(works))
 	for i := range works {
 		pay := &works[i].payment
@@ -111,9 +110,8 @@ func (p *Payments) expire(ctx context.Context, tx postgres.Tx, orgs, payments []
 	return postgres.SendLater(ctx, tx, out, func(err error) error { return fmt.Errorf("expire authorisations: %w", err) })
 }
 
-// readLatest reads payments, locked, with the latest attempt of each.
-func (p *Payments) readLatest(ctx context.Context, tx postgres.Tx, orgs, payments []ids.ID) ([]work, error) {
-	var works []work
+// readLatest reads payments, locked, with the latest attempt of each, and the database's clock.
+func (p *Payments) readLatest(ctx context.Context, tx postgres.Tx, orgs, payments []ids.ID) (works []work, now time.Time, err error) {
 	latest := make(map[paymentKey]Attempt, len(orgs))
 	batch := &pgx.Batch{}
 	batch.Queue(lockPaymentsSQL, orgs, payments).Query(func(rows pgx.Rows) error {
@@ -130,13 +128,14 @@ func (p *Payments) readLatest(ctx context.Context, tx postgres.Tx, orgs, payment
 		}
 		return err
 	})
+	queueClock(batch, &now)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, fmt.Errorf("read payments: %w", err)
+		return nil, now, fmt.Errorf("read payments: %w", err)
 	}
 	for i := range works {
 		works[i].attempt = latest[paymentKey{works[i].payment.OrgID, works[i].payment.ID}]
 	}
-	return works, nil
+	return works, now, nil
 }
 
 // farFuture bounds a list that has no bound.

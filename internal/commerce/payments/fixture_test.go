@@ -91,7 +91,7 @@ func (w *world) node(name string, cfg worldConfig) *node {
 		Registry: registry, Lanes: lanes, Logger: log,
 	}, tasks.Config{Node: name, Workers: 32, Lease: cfg.lease, PollMax: 50 * time.Millisecond, Drain: 3 * time.Second})
 	pay := payments.New(payments.Deps{
-		DB: db, Ledger: books, Events: ev, Tasks: work, Clock: clock.System, IDs: source, Providers: []payments.Provider{w.provider},
+		DB: db, Ledger: books, Events: ev, Tasks: work, IDs: source, Providers: []payments.Provider{w.provider},
 		Lanes: lanes, Registry: registry, Logger: log,
 	}, payments.Config{ProviderTimeout: cfg.providerTimeout})
 	ctx, cancel := context.WithCancel(context.Background())

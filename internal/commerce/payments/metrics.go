@@ -33,11 +33,16 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	return m
 }
 
+// stopwatch is the monotonic clock.
+func stopwatch() time.Time {
+	return time.Now() //nolint:forbidigo // a stopwatch
+}
+
 func (m *metrics) observe(provider string, w *work, o outcome) {
 	for _, c := range o.calls {
 		m.calls.WithLabelValues(provider, string(w.attempt.Kind), c.Call, string(c.Result)).Inc()
 	}
 	if o.decision == decideFinal {
-		m.duration.WithLabelValues(provider, string(o.answer.Result)).Observe(time.Since(w.attempt.CreatedAt).Seconds())
+		m.duration.WithLabelValues(provider, string(o.answer.Result)).Observe(time.Since(w.attempt.began).Seconds())
 	}
 }

@@ -54,8 +54,8 @@ type Attempt struct {
 	Settled        bool // as read: a look-up that finds nothing now proves that nothing happened
 	IdempotencyKey string
 	RequestID      string
-	CreatedAt      time.Time
 	Age            time.Duration // as read, by the database's clock
+	began          time.Time     // the same by this node's monotonic clock; only measured with
 }
 
 // AttemptState is how much is known of an attempt.

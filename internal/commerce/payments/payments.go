@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kontorhq/kontor/internal/commerce/ledger"
-	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/lane"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -59,7 +58,6 @@ type Deps struct {
 	Ledger    *ledger.Ledger
 	Events    *events.Events
 	Tasks     *tasks.Tasks
-	Clock     clock.Clock
 	IDs       *ids.Source
 	Providers []Provider
 	Lanes     *lane.Metrics

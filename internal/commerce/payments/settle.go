@@ -100,10 +100,10 @@ func (p *Payments) apply(ctx context.Context, tx postgres.Tx, list []*settled) e
 	if len(list) == 0 {
 		return nil
 	}
-	if err := p.lockForOutcome(ctx, tx, list); err != nil {
+	now, err := p.lockForOutcome(ctx, tx, list)
+	if err != nil {
 		return err
 	}
-	now := p.Clock()
 	var entries []ledger.Entry
 	var changed []work
 	for _, s := range list {
@@ -239,8 +239,8 @@ func (s *settled) entries() []ledger.Entry {
 	return out
 }
 
-// lockForOutcome locks the payments, then reads the attempts as they are under the lock.
-func (p *Payments) lockForOutcome(ctx context.Context, tx postgres.Tx, list []*settled) error {
+// lockForOutcome locks the payments, then reads the attempts as they are under the lock, and the database's clock.
+func (p *Payments) lockForOutcome(ctx context.Context, tx postgres.Tx, list []*settled) (now time.Time, err error) {
 	orgs, payments, attempts := make([]ids.ID, len(list)), make([]ids.ID, len(list)), make([]ids.ID, len(list))
 	for i, s := range list {
 		orgs[i], payments[i], attempts[i] = s.task.OrgID, s.paymentID, s.attemptID
@@ -262,18 +262,19 @@ func (p *Payments) lockForOutcome(ctx context.Context, tx postgres.Tx, list []*s
 		}
 		return err
 	})
+	queueClock(batch, &now)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("lock payments: %w", err)
+		return now, fmt.Errorf("lock payments: %w", err)
 	}
 	for _, s := range list {
 		var paymentFound, attemptFound bool
 		s.payment, paymentFound = byPayment[paymentKey{s.task.OrgID, s.paymentID}]
 		s.attempt, attemptFound = byAttempt[paymentKey{s.task.OrgID, s.attemptID}]
 		if !paymentFound || !attemptFound {
-			return fmt.Errorf("the attempt %s or its payment is gone", ids.Format(AttemptPrefix, s.attemptID))
+			return now, fmt.Errorf("the attempt %s or its payment is gone", ids.Format(AttemptPrefix, s.attemptID))
 		}
 	}
-	return nil
+	return now, nil
 }
 
 func queueOutcomes(batch *pgx.Batch, list []*settled, now time.Time) {

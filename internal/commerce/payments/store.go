@@ -21,10 +21,22 @@ const lockPaymentsSQL = `
 // hot
 const readAttemptsSQL = `
 	select a.org_id, a.id, a.payment_id, a.task_id, a.kind, a.state, a.amount, a.final, a.entry_id, a.fee, a.operation_id, a.failure_code,
-		coalesce(a.settles_at <= now(), false), a.idempotency_key, a.request_id, a.created_at,
+		coalesce(a.settles_at <= now(), false), a.idempotency_key, a.request_id,
 		extract(epoch from now() - a.created_at)::double precision
 	from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
 	join payment_attempt a on a.org_id = k.org_id and a.id = k.id`
+
+// clockSQL goes with the statement that locks the rows which the time is written to.
+const clockSQL = `select clock_timestamp()`
+
+// queueClock reads the database's clock.
+func queueClock(batch *pgx.Batch, now *time.Time) {
+	batch.Queue(clockSQL).QueryRow(func(row pgx.Row) error {
+		err := row.Scan(now)
+		*now = now.UTC()
+		return err
+	})
+}
 
 // hot
 const insertPaymentsSQL = `
@@ -82,9 +94,10 @@ func scanAttempt(row pgx.CollectableRow) (Attempt, error) {
 	var operation, failure, key, request *string
 	var age float64
 	err := row.Scan(&a.OrgID, &a.ID, &a.PaymentID, &a.TaskID, &a.Kind, &a.State, &a.Amount, &a.Final, &a.EntryID, &a.Fee, &operation,
-		&failure, &a.Settled, &key, &request, &a.CreatedAt, &age)
+		&failure, &a.Settled, &key, &request, &age)
 	a.OperationID, a.FailureCode, a.IdempotencyKey, a.RequestID = given(operation), given(failure), given(key), given(request)
-	a.CreatedAt, a.Age = a.CreatedAt.UTC(), time.Duration(age*float64(time.Second))
+	a.Age = time.Duration(age * float64(time.Second))
+	a.began = stopwatch().Add(-a.Age)
 	return a, err
 }
 

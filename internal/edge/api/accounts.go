@@ -92,10 +92,7 @@ func (s *Server) GetAccountBalance(ctx context.Context, r GetAccountBalanceReque
 	if r.Params.Basis != nil {
 		basis = ledger.Basis(*r.Params.Basis)
 	}
-	if at.IsZero() {
-		at = s.deps.Clock()
-	}
-	balance, err := s.deps.Ledger.BalanceAt(ctx, a.OrgID, a.ID, at, basis)
+	balance, at, err := s.deps.Ledger.BalanceAt(ctx, a.OrgID, a.ID, at, basis)
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func (n *node) wire(db *postgres.DB) *tasks.Tasks {
 		DB: db, Access: access.New(db, clock.System, source), Ledger: books, Events: log, Tasks: worker, Destinations: others,
 		Schedules: schedules.New(db, schedules.Config{}, worker, log, source, registry, logger),
 		Payments: payments.New(payments.Deps{
-			DB: db, Ledger: books, Events: log, Tasks: worker, Clock: clock.System, IDs: source,
+			DB: db, Ledger: books, Events: log, Tasks: worker, IDs: source,
 			Providers: []payments.Provider{sandbox.NewProvider(sandbox.ProviderConfig{BaseURL: n.sandbox.URL, APIKey: "key"})},
 			Lanes:     lanes, Registry: registry, Logger: logger,
 		}, payments.Config{}),

@@ -134,7 +134,7 @@ func startNode(t *testing.T) *node {
 	}, tasks.Config{Node: t.Name()})
 	n := &node{db: db, ids: source, url: server.URL}
 	n.payments = payments.New(payments.Deps{
-		DB: db, Ledger: ledger.New(db, log, source), Events: log, Tasks: worker, Clock: clock.System, IDs: source,
+		DB: db, Ledger: ledger.New(db, log, source), Events: log, Tasks: worker, IDs: source,
 		Providers: []payments.Provider{sandbox.NewProvider(sandbox.ProviderConfig{BaseURL: providerServer.URL, APIKey: "key", WebhookSecret: secret})},
 		Lanes:     lanes, Registry: registry, Logger: logger,
 	}, payments.Config{})

@@ -44,6 +44,9 @@ const (
 
 // Get reads a destination. Like every read here it takes a transaction, or the pool.
 func (d *Destinations) Get(ctx context.Context, tx postgres.Tx, orgID ids.ID, name string) (Destination, error) {
+	if err := d.hear(ctx, tx); err != nil {
+		return Destination{}, err
+	}
 	return one(ctx, tx, getSQL, orgID, name)
 }
 
@@ -67,6 +70,9 @@ const listMax = 1000
 
 // List reads an organisation's destinations in the order in which they were made, after a given one.
 func (d *Destinations) List(ctx context.Context, tx postgres.Tx, orgID, after ids.ID, limit int) ([]Destination, error) {
+	if err := d.hear(ctx, tx); err != nil {
+		return nil, err
+	}
 	rows, err := tx.Query(ctx, listSQL, orgID, after, min(max(limit, 1), listMax))
 	if err != nil {
 		return nil, fmt.Errorf("list the destinations: %w", err)
@@ -88,6 +94,7 @@ func (d *Destinations) lock(ctx context.Context, tx postgres.Tx, orgID ids.ID, n
 	if err := tx.QueryRow(ctx, clockSQL).Scan(&now); err != nil {
 		return found, now, fmt.Errorf("read the clock: %w", err)
 	}
+	d.registry.clock.set(now)
 	return found, now.UTC(), nil
 }
 
