@@ -16,7 +16,6 @@ import (
 // notForCallers are codes of faults that no request over HTTP can cause: those of the command line and of workers.
 var notForCallers = []string{
 	"organisation_malformed", "organisation_not_found", "key_name_malformed", "key_expiry_passed", "key_not_found", "lease_lost",
-	"request_unsendable",
 }
 
 // faultCodes reads the codes of all faults out of the source of the packages that the API stands on.

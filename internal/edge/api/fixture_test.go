@@ -161,8 +161,16 @@ func text(value any, path string) string {
 	return fmt.Sprint(value)
 }
 
-// send makes a request. Headers come in pairs; a write gets a key of its own unless one is among them.
+// send makes a request and holds the answer against the contract.
 func (n *node) send(method, path, body string, headers ...string) answer {
+	n.t.Helper()
+	a := n.ask(method, path, body, headers...)
+	n.checkAnswer(method, path, a)
+	return a
+}
+
+// ask makes a request. Headers come in pairs; a write gets a key of its own unless one is among them.
+func (n *node) ask(method, path, body string, headers ...string) answer {
 	n.t.Helper()
 	r, err := http.NewRequestWithContext(n.t.Context(), method, n.http.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -194,7 +202,6 @@ func (n *node) send(method, path, body string, headers ...string) answer {
 	if err := decoder.Decode(&a.json); err != nil {
 		n.t.Fatalf("%s %s answers %q: %v", method, path, raw, err)
 	}
-	n.checkAnswer(method, path, a)
 	return a
 }
 

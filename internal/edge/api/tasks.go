@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -14,6 +15,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/command"
+	"github.com/kontorhq/kontor/internal/platform/destinations"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
@@ -99,6 +101,9 @@ func specOf(org ids.ID, b *TaskRequest) (tasks.Spec, []fault.Problem) {
 	if b.UniquePeriodSeconds != nil && b.UniqueKey == nil {
 		found = append(found, fault.Problem{Param: "/unique_period_seconds", Detail: "needs a unique_key"})
 	}
+	if b.IdempotencyKey != nil {
+		found = append(found, unsendable("", destinations.Request{Method: http.MethodGet, URL: "/", IdempotencyKey: *b.IdempotencyKey})...)
+	}
 	seconds := func(n int64) time.Duration { return time.Duration(n) * time.Second }
 	return tasks.Spec{
 		OrgID: org, Queue: valueOf(b.Queue), Destination: b.Destination, Kind: tasks.KindHTTP, Args: encoded(args),
@@ -124,6 +129,13 @@ func traced(ctx context.Context, spec tasks.Spec) tasks.Spec {
 // requestOf reads what a task sends.
 func requestOf(at string, b *HTTPRequest) (tasks.HTTPRequest, []fault.Problem) {
 	r := tasks.HTTPRequest{Method: string(b.Method), URL: b.URL, Headers: valueOf(b.Headers), Body: []byte(valueOf(b.Body))}
+	header := make(http.Header, len(r.Headers))
+	for name, value := range r.Headers {
+		header[name] = []string{value}
+	}
+	if found := unsendable(at, destinations.Request{Method: r.Method, URL: r.URL, Header: header}); len(found) > 0 {
+		return r, found
+	}
 	if b.BodyBase64 == nil {
 		return r.WithContentType(), nil
 	}
@@ -135,6 +147,18 @@ func requestOf(at string, b *HTTPRequest) (tasks.HTTPRequest, []fault.Problem) {
 		return r, []fault.Problem{{Param: at + "/body_base64", Detail: "is not base64 as RFC 4648 has it, with its padding"}}
 	}
 	return r.WithContentType(), nil
+}
+
+// unsendable tells what no destination could be sent, at its place in the body.
+func unsendable(at string, r destinations.Request) []fault.Problem {
+	found := r.Unsendable()
+	for i, p := range found {
+		found[i] = fault.Problem{
+			Param:  at + "/" + p.Param,
+			Detail: "cannot be sent: " + strings.ToLower(p.Detail[:1]) + strings.TrimSuffix(p.Detail[1:], "."),
+		}
+	}
+	return found
 }
 
 // CreateTaskBatch answers POST /v1/tasks/batch. A batch is its own transaction, of all its tasks or none.

@@ -286,3 +286,40 @@ func TestDeadLettersOverTheAPI(t *testing.T) {
 	n.refused("replay_ended", n.post(path+"/cancel", ""))
 	n.refused("replay_not_found", n.get(path, "Authorization", "Bearer "+n.otherKey))
 }
+
+// TestWhatCouldNeverBeSentIsRefusedAtOnce, rather than found among the dead letters.
+func TestWhatCouldNeverBeSentIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	n.must(http.StatusCreated, n.post("/v1/destinations", `{"name":"api","base_url":"https://example.org"}`))
+	for members, param := range map[string]string{
+		`"http_request":{"method":"POST","url":"x"}`:                                                                  "/http_request/url",
+		`"http_request":{"method":"POST","url":"/a b"}`:                                                               "/http_request/url",
+		`"http_request":{"method":"POST","url":"/a/../b"}`:                                                            "/http_request/url",
+		`"http_request":{"method":"POST","url":"/x","headers":{"a b":"c"}}`:                                           "/http_request/headers",
+		`"http_request":{"method":"POST","url":"/x","headers":{"Host":"c"}}`:                                          "/http_request/headers",
+		`"http_request":{"method":"POST","url":"/x"},"verify":{"method":"GET","url":"x"}`:                             "/verify/url",
+		`"http_request":{"method":"POST","url":"/x"},"idempotency_key":"a\nb"`:                                        "/idempotency_key",
+		`"http_request":{"method":"POST","url":"/x","headers":{"X-A":"c\r\nX-B: d"}},"subject_type":"t"`:              "/http_request/headers",
+		`"http_request":{"method":"POST","url":"/x","body":"a","body_base64":"YQ=="},"subject_id":"1"`:                "/http_request/body_base64",
+		`"http_request":{"method":"POST","url":"https://u:p@example.org/x"},"name":"with-credentials-in-its-own-url"`: "/http_request/url",
+	} {
+		a := n.refused("invalid_request", n.post("/v1/tasks", `{"destination":"api",`+members+`}`))
+		if text(a.json, "param") != param {
+			t.Errorf("%s: %s", members, a)
+		}
+		a = n.refused("invalid_request", n.post("/v1/tasks/batch", `{"tasks":[{"destination":"api",`+members+`}]}`))
+		if text(a.json, "param") != "/tasks/0"+param {
+			t.Errorf("%s: %s", members, a)
+		}
+	}
+}
+
+func TestWhatIsNoIDIsToldOnce(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	a := n.refused("invalid_request", n.get("/v1/tasks/pay_1"))
+	if text(a.json, "detail") != "task_id must be an id, tsk_ and 26 characters." || text(a.json, "errors.1") != "<none>" {
+		t.Error(a)
+	}
+}

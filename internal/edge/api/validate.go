@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -64,6 +65,9 @@ func (o *operation) checkParameters(r *http.Request) []fault.Problem {
 
 func (p *parameter) check(found []fault.Problem, text string) []fault.Problem {
 	var value any = text
+	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return append(found, fault.Problem{Param: p.name, Detail: "must be UTF-8 without the character NUL"})
+	}
 	if p.integer {
 		number, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
@@ -162,7 +166,34 @@ func describe(err error) []fault.Problem {
 		}
 	}
 	walk(top)
-	return found
+	return withoutRepeats(found)
+}
+
+// withoutRepeats says of what is no id only that: its length adds nothing.
+func withoutRepeats(found []fault.Problem) []fault.Problem {
+	return slices.DeleteFunc(found, func(p fault.Problem) bool {
+		return strings.HasPrefix(p.Detail, mustHave) && slices.ContainsFunc(found, func(other fault.Problem) bool {
+			return other.Param == p.Param && strings.HasPrefix(other.Detail, mustBeID)
+		})
+	})
+}
+
+// How some findings begin.
+const (
+	mustHave = "must have at "
+	mustBeID = "must be an id, "
+)
+
+// idPatternEnd is how the pattern of an id ends: after its prefix.
+const idPatternEnd = "[0-7][0-9a-hjkmnp-tv-z]{25}$"
+
+// patternFinding says which text is wanted.
+func patternFinding(pattern string) string {
+	prefix, isID := strings.CutSuffix(strings.TrimPrefix(pattern, "^"), idPatternEnd)
+	if !isID {
+		return "must match " + pattern
+	}
+	return mustBeID + prefix + " and 26 characters"
 }
 
 func findings(e *jsonschema.ValidationError) []fault.Problem {
@@ -184,9 +215,9 @@ func findings(e *jsonschema.ValidationError) []fault.Problem {
 	case *kind.Maximum:
 		return one("must be at most %s", k.Want.RatString())
 	case *kind.MinLength:
-		return one("must have at least %s", counted(k.Want, "character"))
+		return one(mustHave+"least %s", counted(k.Want, "character"))
 	case *kind.MaxLength:
-		return one("must have at most %s", counted(k.Want, "character"))
+		return one(mustHave+"most %s", counted(k.Want, "character"))
 	case *kind.MinItems:
 		return one("must have at least %s", counted(k.Want, "item"))
 	case *kind.MaxItems:
@@ -194,7 +225,7 @@ func findings(e *jsonschema.ValidationError) []fault.Problem {
 	case *kind.MaxProperties:
 		return one("must have at most %s", counted(k.Want, "member"))
 	case *kind.Pattern:
-		return one("must match %s", k.Want)
+		return one("%s", patternFinding(k.Want))
 	case *kind.Format:
 		return one("must be a %s as RFC 3339 has it, such as 2027-01-05T12:00:00Z", k.Want)
 	default:

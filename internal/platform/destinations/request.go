@@ -35,19 +35,10 @@ var methods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
 
-// CheckRequest tells what would keep a request from ever being sent to the destination: ErrMalformed with all of it.
-func (d *Destination) CheckRequest(r Request) error {
-	base, err := url.Parse(d.BaseURL)
-	if err != nil {
-		return ErrMalformed.Because(err)
-	}
-	_, _, problems := r.prepare(base, d.AllowAbsoluteURLs)
-	if len(problems) == 0 {
-		return nil
-	}
-	f := *ErrMalformed
-	f.Params = problems
-	return f.Because(fmt.Errorf("%s: %s", problems[0].Param, problems[0].Detail))
+// Unsendable tells what would keep a request from being sent to any destination, whatever that allows.
+func (r Request) Unsendable() []fault.Problem {
+	_, _, problems := r.prepare(&url.URL{Scheme: "http", Host: "any.destination"}, true)
+	return problems
 }
 
 // prepare gives the request's whole URL, and whether it leads to another host than the destination's.

@@ -1,14 +1,11 @@
 package destinations
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/kontorhq/kontor/internal/kit/fault"
 )
 
 func TestWhereRequestsGo(t *testing.T) {
@@ -62,23 +59,23 @@ func TestWhereNoRequestGoes(t *testing.T) {
 
 func TestAllThatIsWrongWithARequestIsTold(t *testing.T) {
 	t.Parallel()
-	d := Destination{Settings: Settings{BaseURL: "https://api.example"}}
-	if err := d.CheckRequest(Request{Method: http.MethodPost, URL: "/x", Header: http.Header{"Content-Type": {"application/json"}}}); err != nil {
-		t.Fatal(err)
+	for _, u := range []string{"/x", "?a=b", "http://other.example/x", "https://other.example/x"} {
+		if problems := (Request{Method: http.MethodPost, URL: u, Header: http.Header{"Content-Type": {"application/json"}}}).Unsendable(); problems != nil {
+			t.Errorf("%q: %v", u, problems)
+		}
 	}
-	err := d.CheckRequest(Request{
-		Method: "BREW", URL: "https://evil.example", Body: make([]byte, BodyBytesMax+1), IdempotencyKey: "a\nb",
+	problems := Request{
+		Method: "BREW", URL: "x/../y", Body: make([]byte, BodyBytesMax+1), IdempotencyKey: "a\nb",
 		Header: http.Header{"host": {"evil"}, "Content-Length": {"3"}, "a b": {"x"}, "X": {"a\r\nb"}, "Y": {strings.Repeat("y", HeaderBytesMax)}},
-	})
-	f := fault.From(err)
+	}.Unsendable()
 	var params []string
-	for _, p := range f.Params {
+	for _, p := range problems {
 		params = append(params, p.Param)
 	}
 	slices.Sort(params)
 	want := []string{"body", "headers", "headers", "headers", "headers", "headers", "http_method", "idempotency_key", "url"}
-	if !errors.Is(err, ErrMalformed) || !slices.Equal(params, want) {
-		t.Fatalf("%v: %v", err, params)
+	if !slices.Equal(params, want) {
+		t.Fatalf("%v", problems)
 	}
 }
 
