@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,7 @@ func (r *remote) ask(ctx context.Context, method, path string, query url.Values,
 	}
 	response, err := r.http.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", r.url, errors.Unwrap(err))
+		return nil, noAnswer(r.url, errors.Unwrap(err))
 	}
 	defer func() { _ = response.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(response.Body, remoteBytesMax))
@@ -80,6 +81,14 @@ func (r *remote) ask(ctx context.Context, method, path string, query url.Values,
 		return nil, fmt.Errorf("read the answer of %s: %w", r.url, err)
 	}
 	return value, nil
+}
+
+// noAnswer is the error of a request that nobody answered.
+func noAnswer(address string, cause error) error {
+	if errors.Is(cause, syscall.ECONNREFUSED) {
+		return fmt.Errorf("nobody listens at %s: start a node there, as by kontor dev, or say by --api-url or %s where one is", address, clientURLVariable)
+	}
+	return fmt.Errorf("ask %s: %w", address, cause)
 }
 
 // problemOf makes an error of an answer that is one.

@@ -168,9 +168,31 @@ func (c *cli) run(body func(cmd *cobra.Command, args []string) error) func(*cobr
 	}
 }
 
+// takes wants as many arguments as the verb's use names.
+func takes(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		_, wanted, _ := strings.Cut(cmd.Use, " ")
+		switch {
+		case len(args) == n:
+			return nil
+		case n == 0:
+			return fmt.Errorf("it takes flags alone, and nothing like %q", args[0])
+		case len(args) == 0:
+			return fmt.Errorf("say %s", wanted)
+		default:
+			return fmt.Errorf("it takes %s, and nothing more: %q is too much", wanted, strings.Join(args[n:], " "))
+		}
+	}
+}
+
 // group makes a verb that only has verbs of its own.
 func (c *cli) group(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	group := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+	var examples []string
+	for _, verb := range verbs {
+		example, _, _ := strings.Cut(verb.Example, "\n")
+		examples = append(examples, example)
+	}
+	group := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, Example: strings.Join(examples, "\n"), RunE: func(*cobra.Command, []string) error {
 		names := ""
 		for _, verb := range verbs {
 			names += " " + verb.Name()

@@ -142,6 +142,10 @@ func (c *cli) showReplayed(value map[string]any, one, dryRun bool) {
 		c.printf("queued as %s\n", member(value, "id"))
 	case dryRun:
 		sample, _ := value["sample"].([]any)
+		if len(sample) == 0 {
+			c.printf("%s would be replayed: kontor dead-letters list shows what there is\n", member(value, "count"))
+			return
+		}
 		c.printf("%s would be replayed, such as:\n", member(value, "count"))
 		c.printTable(listLettersVerb().columns, sample)
 	default:

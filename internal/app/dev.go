@@ -50,7 +50,8 @@ func newDevCommand(c *cli) *cobra.Command {
 	var o devOptions
 	var faults string
 	cmd := &cobra.Command{
-		Use: "dev", Short: "Start everything on this machine and show that it works", Args: cobra.NoArgs, GroupID: groupRun,
+		Use: "dev", Short: "Start everything on this machine and show that it works", Args: takes(0), GroupID: groupRun,
+		Example: "  kontor dev\n  kontor dev --faults heavy --story\n  kontor dev --dir /tmp/second --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0",
 		Long: "Starts a private PostgreSQL, the sandbox provider, the API and the workers, plays a short first run, and serves\n" +
 			"until it is stopped. Nothing needs to be installed or configured. Everything it keeps is in one directory.",
 	}

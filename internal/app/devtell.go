@@ -103,5 +103,6 @@ func (d *dev) sayHowToGoOn() {
 	fmt.Fprintf(&b, "See the payments, and the books:\n\n")
 	fmt.Fprintf(&b, "  curl -s '%s/v1/payments?limit=5' %s\n\n", url, authorisation)
 	fmt.Fprintf(&b, "  curl -s %s/v1/ledger/accounts %s\n\n", url, authorisation)
+	fmt.Fprintf(&b, "Call an API of somebody's 10,000 times, never over its limit: docs/guides/call-an-api-10000-times.md\n\n")
 	d.say("%s", b.String())
 }

@@ -48,7 +48,7 @@ type importFlags struct {
 func newTasksImportCommand(c *cli) *cobra.Command {
 	f := importFlags{inline: importer.TemplateText{Headers: map[string]string{}}}
 	cmd := &cobra.Command{
-		Use: "import <file>", Short: "Make a task of each record of a CSV or JSON lines file", Args: cobra.ExactArgs(1),
+		Use: "import <file>", Short: "Make a task of each record of a CSV or JSON lines file", Args: takes(1),
 		Long: "Makes a request of each record of a file by a template, and queues them in batches. Stopped or killed at any moment, it\n" +
 			"goes on where it was when the same command is run again, and no record becomes a task twice: how far it came is in a file\n" +
 			"beside the records, and should that be lost, Kontor knows each record for 30 days. A template is Go's text/template; what\n" +
@@ -265,7 +265,10 @@ func (c *cli) tellImport(r *importReport, took time.Duration) {
 	if r.Name == "" {
 		return // it did not begin
 	}
-	if r.ResumedAt > 0 {
+	switch {
+	case r.ResumedAt > 0 && r.Read == 0 && r.Complete:
+		c.printf("Nothing is new: all of it was imported before. --as and --state, each with a name of its own, import it once more.\n")
+	case r.ResumedAt > 0:
 		c.printf("It went on at line %d, where an earlier run had stopped.\n", r.ResumedAt)
 	}
 	c.printf("%s: %d records, %d tasks queued, %d there already, %d skipped (%s)\n", r.Name, r.Records, r.Created, r.Existed, r.Skipped,

@@ -150,6 +150,17 @@ func TestAnImportGoesOnWhereItStopped(t *testing.T) {
 	if code != 0 || len(c.tasks) != 50 || !strings.Contains(out, "It went on at line 12") || !strings.Contains(out, "40 tasks queued, 10 there already") {
 		t.Fatalf("%d %s %s: %d tasks", code, out, errs, len(c.tasks))
 	}
+	code, out, errs = c.importFile(t, path, "", "--path", "/another/{{.id}}")
+	if code != 0 || len(c.tasks) != 50 || !strings.Contains(out, "Nothing is new") {
+		t.Errorf("again, with another template: %d %s %s", code, out, errs)
+	}
+	if code, _, errs = c.importFile(t, path, "", "--as", "again"); code != 1 || !strings.Contains(errs, "--state of its own") {
+		t.Errorf("under another name: %d %s", code, errs)
+	}
+	code, out, errs = c.importFile(t, path, "", "--as", "again", "--state", path+".again")
+	if code != 0 || len(c.tasks) != 100 {
+		t.Errorf("under another name, in a state of its own: %d %s %s: %d tasks", code, out, errs, len(c.tasks))
+	}
 }
 
 func TestBadRecordsStopAnImportOrAreSkipped(t *testing.T) {

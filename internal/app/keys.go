@@ -77,8 +77,9 @@ func bindOrganisation(cmd *cobra.Command) *string {
 
 func newKeysCreateCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "create", Short: "Make an API key, and its organisation when there is none", Args: cobra.NoArgs,
-		Long: "Makes an API key, and its organisation when there is none. The key is shown once: only its hash is kept.",
+		Use: "create", Short: "Make an API key, and its organisation when there is none", Args: takes(0),
+		Example: "  kontor keys create --name shop\n  kontor keys create --organisation acme --live --expires-in 2160h",
+		Long:    "Makes an API key, and its organisation when there is none. The key is shown once: only its hash is kept.",
 	}
 	organisation := bindOrganisation(cmd)
 	name := cmd.Flags().String("name", "default", "what the key is for")
@@ -113,7 +114,7 @@ func newKeysCreateCommand(c *cli) *cobra.Command {
 }
 
 func newKeysListCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List an organisation's API keys", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "List an organisation's API keys", Args: takes(0), Example: "  kontor keys list --organisation acme"}
 	organisation := bindOrganisation(cmd)
 	c.bindDatabase(cmd)
 	bindJSON(cmd)
@@ -149,7 +150,8 @@ func newKeysListCommand(c *cli) *cobra.Command {
 
 func newKeysRevokeCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "revoke <key id>", Short: "Revoke an API key; every node refuses it within a second", Args: cobra.ExactArgs(1),
+		Use: "revoke <key id>", Short: "Revoke an API key; every node refuses it within a second", Args: takes(1),
+		Example: "  kontor keys revoke key_01k4x9d2rzfqe8s5v0m3t7a1bc",
 	}
 	organisation := bindOrganisation(cmd)
 	c.bindDatabase(cmd)

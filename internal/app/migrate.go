@@ -51,7 +51,7 @@ func pending(steps []step) []step {
 
 func newMigrateUpCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "up", Short: "Take all steps that are still to be taken", Args: cobra.NoArgs,
+		Use: "up", Short: "Take all steps that are still to be taken", Args: takes(0), Example: "  kontor migrate up",
 		Long: "Takes all steps that are still to be taken, and makes the partitions of the coming months.\n" +
 			"Safe to repeat, and to run by several at once: they take turns.",
 	}
@@ -88,7 +88,8 @@ func newMigrateUpCommand(c *cli) *cobra.Command {
 
 func newMigrateStatusCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "status", Short: "Show which steps were taken; exit code 1 when some are not", Args: cobra.NoArgs,
+		Use: "status", Short: "Show which steps were taken; exit code 1 when some are not", Args: takes(0),
+		Example: "  kontor migrate status --json",
 	}
 	c.bindDatabaseURL(cmd)
 	bindJSON(cmd)
@@ -123,7 +124,8 @@ func newMigrateStatusCommand(c *cli) *cobra.Command {
 
 func newMigrateDownCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "down", Short: "Take back the last step, and the data it made room for", Args: cobra.NoArgs,
+		Use: "down", Short: "Take back the last step, and the data it made room for", Args: takes(0),
+		Example: "  kontor migrate down",
 	}
 	c.bindDatabaseURL(cmd)
 	cmd.RunE = c.run(func(cmd *cobra.Command, _ []string) error {

@@ -33,7 +33,7 @@ type mockFlags struct {
 func newMockCommand(c *cli) *cobra.Command {
 	var f mockFlags
 	cmd := &cobra.Command{
-		Use: "mock-api", Short: "Run an API with strict limits, which remembers what arrived when", Args: cobra.NoArgs,
+		Use: "mock-api", Short: "Run an API with strict limits, which remembers what arrived when", Args: takes(0),
 		GroupID: groupRun,
 		Long: "Runs a third-party API to test against: it answers any method and path, refuses what is over its limits, misbehaves\n" +
 			"as it is told, and keeps an exact record. GET /_mock/summary tells the truth; it is printed at the end as well.\n" +

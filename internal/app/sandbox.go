@@ -20,7 +20,8 @@ func newSandboxCommand(c *cli) *cobra.Command {
 	var listenAt, faults string
 	var cfg sandbox.ServerConfig
 	cmd := &cobra.Command{
-		Use: "sandbox", Short: "Run the sandbox provider, which remembers what it really charged", Args: cobra.NoArgs,
+		Use: "sandbox", Short: "Run the sandbox provider, which remembers what it really charged", Args: takes(0),
+		Example: "  kontor sandbox\n  kontor sandbox --faults light,seed=7,hang_after=0.1",
 		GroupID: groupRun,
 		Long: "Runs a payment provider to test against, with its own memory of every charge it really made. The payment\n" +
 			"method's token chooses the outcome (tok_approved, tok_declined, tok_insufficient_funds,\n" +

@@ -26,7 +26,9 @@ func tuneCollector() {
 
 func newServeCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "serve", Short: "Run a node: the API, the workers, or both", Args: cobra.NoArgs, GroupID: groupRun,
+		Use: "serve", Short: "Run a node: the API, the workers, or both", Args: takes(0), GroupID: groupRun,
+		Example: "  KONTOR_DATABASE_URL=postgres://kontor:secret@db:5432/kontor kontor serve --listen 0.0.0.0:8080\n" +
+			"  kontor serve --roles worker --task-workers 256",
 		Long: "Runs a node. Each setting is a flag or the variable named beside it; a flag wins. What holds a password is better\n" +
 			"given as a variable, because flags can be seen by others on the same machine. SIGTERM stops it gracefully, a\n" +
 			"second one at once.",

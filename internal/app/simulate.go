@@ -16,7 +16,8 @@ func newSimulateCommand(c *cli) *cobra.Command {
 	var o simulate.Options
 	var faults string
 	cmd := &cobra.Command{
-		Use: "simulate", Short: "Try to break the promise, and prove that it held", Args: cobra.NoArgs, GroupID: groupProve,
+		Use: "simulate", Short: "Try to break the promise, and prove that it held", Args: takes(0), GroupID: groupProve,
+		Example: "  kontor simulate --payments 1000\n  kontor simulate --payments 5000 --nodes 3 --kill-every 1s --kill-database --seed 7",
 		Long: "Starts real nodes on a private PostgreSQL, and a provider that misbehaves and remembers what it really charged. Drives\n" +
 			"them as impatient clients do: timeouts, repeats, duplicates at the same instant, captures, voids, partial refunds,\n" +
 			"nonsense. Kills nodes with SIGKILL meanwhile. Then everything that was asked for, recorded and really charged must\n" +

@@ -53,7 +53,7 @@ const listedDefault = 20
 
 // verb makes the command.
 func (c *cli) verb(v remoteVerb) *cobra.Command {
-	cmd := &cobra.Command{Use: v.use, Short: v.short, Long: v.long, Example: v.example, Args: cobra.ExactArgs(v.args)}
+	cmd := &cobra.Command{Use: v.use, Short: v.short, Long: v.long, Example: v.example, Args: takes(v.args)}
 	bindAPI(cmd)
 	bindJSON(cmd)
 	for _, f := range v.flags {

@@ -13,7 +13,8 @@ import (
 
 func newVerifyCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Recompute everything from the records, and compare", Args: cobra.NoArgs, GroupID: groupProve,
+		Use: "verify", Short: "Recompute everything from the records, and compare", Args: takes(0), GroupID: groupProve,
+		Example: "  kontor verify --database-url postgres://kontor:secret@db:5432/kontor\n  kontor verify --json",
 		Long: "Recomputes every balance and every invariant from the records, on one snapshot of the database, and names what does\n" +
 			"not agree. It changes nothing and disturbs nobody: it can run beside a node at work. Exit code 1 when anything is wrong.",
 	}

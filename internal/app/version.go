@@ -39,7 +39,7 @@ func readBuild() build {
 
 func newVersionCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "version", Short: "Say which Kontor this is", Args: cobra.NoArgs, GroupID: groupOperate,
+		Use: "version", Short: "Say which Kontor this is", Args: takes(0), GroupID: groupOperate, Example: "  kontor version --json",
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
 			b := readBuild()
 			if wantsJSON(cmd) {

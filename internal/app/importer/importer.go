@@ -97,6 +97,7 @@ type Import struct {
 type Report struct {
 	State
 	ResumedAt int64 `json:"resumed_at,omitempty"` // the line at which this run took over; 0: it began at the beginning
+	Read      int64 `json:"read"`                 // records that this run read; 0: it found nothing new
 }
 
 // Problem is what is wrong with one record.

@@ -78,7 +78,7 @@ func (i *Import) open(ctx context.Context) (*run, error) {
 		name = i.defaultName(r.layout.mark)
 	}
 	if before := r.report.Name; before != "" && i.Name != "" && before != name {
-		return nil, fmt.Errorf("%w: this file's import was begun as %q, not as %q", ErrImport, before, name)
+		return nil, fmt.Errorf("%w: this file's import was begun as %q, not as %q; to import it once more, keep that apart by a --state of its own", ErrImport, before, name)
 	} else if before == "" {
 		r.report.Name = name
 	}
@@ -144,6 +144,7 @@ func (r *run) read() (task Task, made bool, err error) {
 	}
 	r.settle(record.end)
 	r.next.Records++
+	r.report.Read++
 	return task, err == nil, nil
 }
 

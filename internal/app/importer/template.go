@@ -100,7 +100,7 @@ func ParseTemplate(t TemplateText) (*Template, error) {
 		out.parts = append(out.parts, part{name, parsed, into})
 	}
 	if t.Path == "" {
-		problems = append(problems, fmt.Errorf("%w: the path is missing", ErrTemplate))
+		problems = append(problems, fmt.Errorf("%w: --path, or path in the file of --template, is missing: what to ask for below the destination's base URL, such as /contacts/{{.id}}", ErrTemplate))
 	}
 	if t.Method == "" {
 		t.Method = http.MethodPost

@@ -90,7 +90,7 @@ func TestPathsHeadersAndKeys(t *testing.T) {
 func TestAWrongTemplateTellsAllThatIsWrong(t *testing.T) {
 	t.Parallel()
 	_, err := importer.ParseTemplate(importer.TemplateText{Body: "{{json .}", LimitKey: "{{env `HOME`}}", Headers: map[string]string{"X": "{{if}}"}})
-	for _, want := range []string{"the path is missing", "body:1", "limit_key:1", `"env" not defined`, "headers[X]:1"} {
+	for _, want := range []string{"--path, or path in the file of --template, is missing", "body:1", "limit_key:1", `"env" not defined`, "headers[X]:1"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no word of %s in %v", want, err)
 		}

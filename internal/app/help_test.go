@@ -1,0 +1,112 @@
+package app_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// verbsBelow are the verbs that a verb's help lists, each as a whole command line.
+func verbsBelow(t *testing.T, verb []string) (lines [][]string) {
+	t.Helper()
+	lists := false
+	for line := range strings.Lines(helpOf(t, verb)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch {
+		case strings.HasSuffix(line, ":\n"):
+			lists = line != "Flags:\n" && line != "Usage:\n" && line != "Examples:\n"
+		case lists && name != "" && strings.HasPrefix(line, "  ") && name != "help" && name != "completion":
+			lines = append(lines, append(verb[:len(verb):len(verb)], name))
+		}
+	}
+	return lines
+}
+
+func helpOf(t *testing.T, verb []string) string {
+	t.Helper()
+	code, out, errs := kontor(t, nil, append(verb, "--help")...)
+	if code != 0 {
+		t.Fatalf("%v --help: exit code %d: %s", verb, code, errs)
+	}
+	return out
+}
+
+// examplesOf are the command lines of a help's examples, without what is before a pipe and without variables.
+func examplesOf(help string) (lines [][]string) {
+	_, rest, _ := strings.Cut(help, "Examples:\n")
+	examples, _, _ := strings.Cut(rest, "\n\n")
+	for line := range strings.Lines(strings.ReplaceAll(examples, "|\n", "|")) {
+		if _, after, piped := strings.Cut(line, "| "); piped {
+			line = after
+		}
+		_, command, found := strings.Cut(" "+line, " kontor ")
+		if found {
+			lines = append(lines, words(command))
+		}
+	}
+	return lines
+}
+
+// words splits a command line as a shell does, as far as examples need it.
+func words(line string) (out []string) {
+	quoted, inside := false, false
+	for _, c := range strings.TrimSpace(line) {
+		switch {
+		case c == '\'':
+			quoted = !quoted
+		case c == ' ' && !quoted:
+			inside = false
+			continue
+		}
+		if !inside {
+			out, inside = append(out, ""), true
+		}
+		if c != '\'' {
+			out[len(out)-1] += string(c)
+		}
+	}
+	return out
+}
+
+// TestEveryHelpHasAnExampleThatIsRight: an example is of a verb that there is, with flags that it has.
+func TestEveryHelpHasAnExampleThatIsRight(t *testing.T) {
+	t.Parallel()
+	checked, examples := 0, 0
+	var check func(verb []string)
+	check = func(verb []string) {
+		if len(verb) > 0 {
+			checked++
+			found := examplesOf(helpOf(t, verb))
+			if len(found) == 0 {
+				t.Errorf("kontor %s --help has no example", strings.Join(verb, " "))
+			}
+			for _, example := range found {
+				examples++
+				if len(example) < len(verb) || strings.Join(example[:len(verb)], " ") != strings.Join(verb, " ") {
+					t.Errorf("an example of %v is %q", verb, example)
+				}
+				if code, _, errs := kontor(t, nil, append(example, "--help")...); code != 0 {
+					t.Errorf("%q: %s", example, errs)
+				}
+			}
+		}
+		for _, below := range verbsBelow(t, verb) {
+			check(below)
+		}
+	}
+	check(nil)
+	if checked < 50 || examples < 70 {
+		t.Errorf("only %d verbs with %d examples were found", checked, examples)
+	}
+}
+
+func TestTheWordsOfAnExample(t *testing.T) {
+	t.Parallel()
+	help := "Examples:\n  echo '{\"a\": 1}' | kontor tasks create --file -\n  A=b kontor verify --json\n\nFlags:\n  kontor no\n"
+	got := examplesOf(help)
+	if len(got) != 2 || strings.Join(got[0], "/") != "tasks/create/--file/-" || strings.Join(got[1], "/") != "verify/--json" {
+		t.Errorf("%q", got)
+	}
+	if got := words("  a 'b c' --d='' '{\"x\": \"y z\"}' "); strings.Join(got, "|") != `a|b c|--d=|{"x": "y z"}` {
+		t.Errorf("%q", got)
+	}
+}
