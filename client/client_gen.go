@@ -647,6 +647,33 @@ func (e StatementLineSide) Valid() bool {
 	}
 }
 
+// Defines values for TaskFilterState.
+const (
+	TaskFilterStateAvailable TaskFilterState = "available"
+	TaskFilterStateBlocked   TaskFilterState = "blocked"
+	TaskFilterStateRetryable TaskFilterState = "retryable"
+	TaskFilterStateRunning   TaskFilterState = "running"
+	TaskFilterStateScheduled TaskFilterState = "scheduled"
+)
+
+// Valid indicates whether the value is a known member of the TaskFilterState enum.
+func (e TaskFilterState) Valid() bool {
+	switch e {
+	case TaskFilterStateAvailable:
+		return true
+	case TaskFilterStateBlocked:
+		return true
+	case TaskFilterStateRetryable:
+		return true
+	case TaskFilterStateRunning:
+		return true
+	case TaskFilterStateScheduled:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TaskState.
 const (
 	TaskStateAvailable TaskState = "available"
@@ -1495,12 +1522,6 @@ type LetterFilter struct {
 	SubjectType *string     `json:"subject_type,omitempty"`
 }
 
-// LetterReplayRequest defines model for LetterReplayRequest.
-type LetterReplayRequest struct {
-	// NewKey Give the other side a new idempotency key.
-	NewKey *bool `json:"new_key,omitempty"`
-}
-
 // Metadata Your own notes, kept as they are and never interpreted.
 //
 // Examples: {"order":"42"}
@@ -1896,10 +1917,11 @@ type RefundRequest struct {
 
 // Replay defines model for Replay.
 type Replay struct {
-	Canary    int32      `json:"canary"`
-	CreatedAt time.Time  `json:"created_at"`
-	EndedAt   *time.Time `json:"ended_at"`
-	Failed    int32      `json:"failed"`
+	Canary    int32        `json:"canary"`
+	CreatedAt time.Time    `json:"created_at"`
+	EndedAt   *time.Time   `json:"ended_at"`
+	Failed    int32        `json:"failed"`
+	Filter    LetterFilter `json:"filter"`
 
 	// ID Examples: rpl_01k4x9d2rzfqe8s5v0m3t7a1bc
 	ID                     ReplayID `json:"id"`
@@ -1923,6 +1945,15 @@ type ReplayState string
 
 // ReplayID Examples: rpl_01k4x9d2rzfqe8s5v0m3t7a1bc
 type ReplayID = string
+
+// ReplayPage defines model for ReplayPage.
+type ReplayPage struct {
+	Data    []Replay `json:"data"`
+	HasMore bool     `json:"has_more"`
+
+	// NextCursor Where the next page begins; null at the end.
+	NextCursor *string `json:"next_cursor"`
+}
 
 // ReplayPreview defines model for ReplayPreview.
 type ReplayPreview struct {
@@ -2395,6 +2426,29 @@ type TaskCreated struct {
 	ID TaskID `json:"id"`
 }
 
+// TaskFilter It names one thing at least.
+type TaskFilter struct {
+	CreatedFrom *time.Time `json:"created_from,omitempty"`
+	CreatedTo   *time.Time `json:"created_to,omitempty"`
+
+	// Destination 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Destination *Name `json:"destination,omitempty"`
+
+	// Queue 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Queue       *Name            `json:"queue,omitempty"`
+	State       *TaskFilterState `json:"state,omitempty"`
+	SubjectID   *string          `json:"subject_id,omitempty"`
+	SubjectType *string          `json:"subject_type,omitempty"`
+	Tag         *string          `json:"tag,omitempty"`
+}
+
+// TaskFilterState defines model for TaskFilter.State.
+type TaskFilterState string
+
 // TaskID Examples: tsk_01k4x9d2rzfqe8s5v0m3t7a1bc
 type TaskID = string
 
@@ -2405,6 +2459,14 @@ type TaskPage struct {
 
 	// NextCursor Where the next page begins; null at the end.
 	NextCursor *string `json:"next_cursor"`
+}
+
+// TaskReplayRequest defines model for TaskReplayRequest.
+type TaskReplayRequest struct {
+	HTTPRequest *HTTPRequest `json:"http_request,omitempty"`
+
+	// NewKey Give the other side a new idempotency key. Without an `http_request` it gets the same one, with one a new one, if left out.
+	NewKey *bool `json:"new_key,omitempty"`
 }
 
 // TaskRequest defines model for TaskRequest.
@@ -2488,6 +2550,28 @@ type TaskRequest struct {
 // - `discarded`: it has failed for good, and there is a dead letter
 // - `expired`: it was too late to begin, and there is a dead letter
 type TaskState string
+
+// TasksCancelRequest defines model for TasksCancelRequest.
+type TasksCancelRequest struct {
+	// Cursor Where the last answer said to go on.
+	Cursor *string `json:"cursor,omitempty"`
+	DryRun *bool   `json:"dry_run,omitempty"`
+
+	// Filter It names one thing at least.
+	Filter TaskFilter `json:"filter"`
+}
+
+// TasksCancelled defines model for TasksCancelled.
+type TasksCancelled struct {
+	// Cancelled Those that waited; they have ended.
+	Cancelled int32 `json:"cancelled"`
+
+	// Cancelling Those at work; they end with their attempt.
+	Cancelling int32 `json:"cancelling"`
+
+	// NextCursor Where to go on; null at the end.
+	NextCursor *string `json:"next_cursor"`
+}
 
 // Ticks defines model for Ticks.
 type Ticks struct {
@@ -2923,6 +3007,15 @@ type ResumeQueueParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 }
 
+// ListReplaysParams defines parameters for ListReplays.
+type ListReplaysParams struct {
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // CreateReplayParams defines parameters for CreateReplay.
 type CreateReplayParams struct {
 	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
@@ -3062,6 +3155,13 @@ type CreateTaskBatchParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 }
 
+// CancelTasksParams defines parameters for CancelTasks.
+type CancelTasksParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
 // ListTaskAttemptsParams defines parameters for ListTaskAttempts.
 type ListTaskAttemptsParams struct {
 	// Cursor The `next_cursor` of the page before.
@@ -3078,6 +3178,13 @@ type CancelTaskParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 }
 
+// ReplayTaskParams defines parameters for ReplayTask.
+type ReplayTaskParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
 // RunTaskParams defines parameters for RunTask.
 type RunTaskParams struct {
 	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
@@ -3089,7 +3196,7 @@ type RunTaskParams struct {
 type DiscardDeadLetterJSONRequestBody = DiscardRequest
 
 // ReplayDeadLetterJSONRequestBody defines body for ReplayDeadLetter for application/json ContentType.
-type ReplayDeadLetterJSONRequestBody = LetterReplayRequest
+type ReplayDeadLetterJSONRequestBody = TaskReplayRequest
 
 // CreateDestinationJSONRequestBody defines body for CreateDestination for application/json ContentType.
 type CreateDestinationJSONRequestBody = DestinationRequest
@@ -3178,8 +3285,14 @@ type CreateTaskJSONRequestBody = TaskRequest
 // CreateTaskBatchJSONRequestBody defines body for CreateTaskBatch for application/json ContentType.
 type CreateTaskBatchJSONRequestBody = TaskBatchRequest
 
+// CancelTasksJSONRequestBody defines body for CancelTasks for application/json ContentType.
+type CancelTasksJSONRequestBody = TasksCancelRequest
+
 // CancelTaskJSONRequestBody defines body for CancelTask for application/json ContentType.
 type CancelTaskJSONRequestBody = NoMembers
+
+// ReplayTaskJSONRequestBody defines body for ReplayTask for application/json ContentType.
+type ReplayTaskJSONRequestBody = TaskReplayRequest
 
 // RunTaskJSONRequestBody defines body for RunTask for application/json ContentType.
 type RunTaskJSONRequestBody = NoMembers
@@ -3297,7 +3410,7 @@ type ClientInterface interface {
 
 	// ReplayDeadLetterWithBody Replay a dead letter
 	//
-	// Queues the task again, as a new one that says which it replays. The other side gets the same idempotency key, unless `new_key` says otherwise.
+	// Queues the task again, as a new one that says which it replays. `http_request` is sent in place of what the first one sent.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3306,7 +3419,7 @@ type ClientInterface interface {
 
 	// ReplayDeadLetter Replay a dead letter
 	//
-	// Queues the task again, as a new one that says which it replays. The other side gets the same idempotency key, unless `new_key` says otherwise.
+	// Queues the task again, as a new one that says which it replays. `http_request` is sent in place of what the first one sent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3823,6 +3936,13 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/queues/{queue}/resume (the `ResumeQueue` operationId).
 	ResumeQueue(ctx context.Context, queue QueueName, params *ResumeQueueParams, body ResumeQueueJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListReplays List replays
+	//
+	// The latest first.
+	//
+	// Corresponds with GET /v1/replays (the `ListReplays` operationId).
+	ListReplays(ctx context.Context, params *ListReplaysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CreateReplayWithBody Replay many dead letters
 	//
 	// Replays the open dead letters that `filter` names and that are there now, from the earliest on, no faster than `max_dispatches_per_second`. With `canary`, so many go first, and the others follow when it is known what became of those. When more than `stop_at_failure_percent` fail, it stops, and takes back what was not begun. With `dry_run`, nothing is written: the answer says how many there are, with a sample.
@@ -4036,6 +4156,24 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tasks/batch (the `CreateTaskBatch` operationId).
 	CreateTaskBatch(ctx context.Context, params *CreateTaskBatchParams, body CreateTaskBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CancelTasksWithBody Cancel many tasks
+	//
+	// Cancels the tasks that `filter` names and that have not ended, as a task by itself is cancelled. A request looks through 10,000 tasks, from the newest on: go on with `next_cursor` until there is none. What is queued meanwhile is not among them. With `dry_run`, nothing is cancelled: the answer says how many there are.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tasks/cancel (the `CancelTasks` operationId).
+	CancelTasksWithBody(ctx context.Context, params *CancelTasksParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelTasks Cancel many tasks
+	//
+	// Cancels the tasks that `filter` names and that have not ended, as a task by itself is cancelled. A request looks through 10,000 tasks, from the newest on: go on with `next_cursor` until there is none. What is queued meanwhile is not among them. With `dry_run`, nothing is cancelled: the answer says how many there are.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tasks/cancel (the `CancelTasks` operationId).
+	CancelTasks(ctx context.Context, params *CancelTasksParams, body CancelTasksJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetTask Get a task
 	//
 	// With what it waits for, and when it is likely to begin.
@@ -4067,6 +4205,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tasks/{task_id}/cancel (the `CancelTask` operationId).
 	CancelTask(ctx context.Context, taskID TaskID, params *CancelTaskParams, body CancelTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayTaskWithBody Do a task again
+	//
+	// Queues a task that has ended again, as a new one that says which it replays. If it has failed for good, its dead letter is resolved. `http_request` is sent in place of what the first one sent.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tasks/{task_id}/replay (the `ReplayTask` operationId).
+	ReplayTaskWithBody(ctx context.Context, taskID TaskID, params *ReplayTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayTask Do a task again
+	//
+	// Queues a task that has ended again, as a new one that says which it replays. If it has failed for good, its dead letter is resolved. `http_request` is sent in place of what the first one sent.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tasks/{task_id}/replay (the `ReplayTask` operationId).
+	ReplayTask(ctx context.Context, taskID TaskID, params *ReplayTaskParams, body ReplayTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RunTaskWithBody Run a task now
 	//
@@ -4176,7 +4332,7 @@ func (c *Client) DiscardDeadLetter(ctx context.Context, taskID TaskID, params *D
 
 // ReplayDeadLetterWithBody Replay a dead letter
 //
-// Queues the task again, as a new one that says which it replays. The other side gets the same idempotency key, unless `new_key` says otherwise.
+// Queues the task again, as a new one that says which it replays. `http_request` is sent in place of what the first one sent.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4195,7 +4351,7 @@ func (c *Client) ReplayDeadLetterWithBody(ctx context.Context, taskID TaskID, pa
 
 // ReplayDeadLetter Replay a dead letter
 //
-// Queues the task again, as a new one that says which it replays. The other side gets the same idempotency key, unless `new_key` says otherwise.
+// Queues the task again, as a new one that says which it replays. `http_request` is sent in place of what the first one sent.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5282,6 +5438,23 @@ func (c *Client) ResumeQueue(ctx context.Context, queue QueueName, params *Resum
 	return c.Client.Do(req)
 }
 
+// ListReplays List replays
+//
+// The latest first.
+//
+// Corresponds with GET /v1/replays (the `ListReplays` operationId).
+func (c *Client) ListReplays(ctx context.Context, params *ListReplaysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListReplaysRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // CreateReplayWithBody Replay many dead letters
 //
 // Replays the open dead letters that `filter` names and that are there now, from the earliest on, no faster than `max_dispatches_per_second`. With `canary`, so many go first, and the others follow when it is known what became of those. When more than `stop_at_failure_percent` fail, it stops, and takes back what was not begun. With `dry_run`, nothing is written: the answer says how many there are, with a sample.
@@ -5745,6 +5918,44 @@ func (c *Client) CreateTaskBatch(ctx context.Context, params *CreateTaskBatchPar
 	return c.Client.Do(req)
 }
 
+// CancelTasksWithBody Cancel many tasks
+//
+// Cancels the tasks that `filter` names and that have not ended, as a task by itself is cancelled. A request looks through 10,000 tasks, from the newest on: go on with `next_cursor` until there is none. What is queued meanwhile is not among them. With `dry_run`, nothing is cancelled: the answer says how many there are.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tasks/cancel (the `CancelTasks` operationId).
+func (c *Client) CancelTasksWithBody(ctx context.Context, params *CancelTasksParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelTasksRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelTasks Cancel many tasks
+//
+// Cancels the tasks that `filter` names and that have not ended, as a task by itself is cancelled. A request looks through 10,000 tasks, from the newest on: go on with `next_cursor` until there is none. What is queued meanwhile is not among them. With `dry_run`, nothing is cancelled: the answer says how many there are.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tasks/cancel (the `CancelTasks` operationId).
+func (c *Client) CancelTasks(ctx context.Context, params *CancelTasksParams, body CancelTasksJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelTasksRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetTask Get a task
 //
 // With what it waits for, and when it is likely to begin.
@@ -5807,6 +6018,44 @@ func (c *Client) CancelTaskWithBody(ctx context.Context, taskID TaskID, params *
 // Corresponds with POST /v1/tasks/{task_id}/cancel (the `CancelTask` operationId).
 func (c *Client) CancelTask(ctx context.Context, taskID TaskID, params *CancelTaskParams, body CancelTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCancelTaskRequest(c.Server, taskID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayTaskWithBody Do a task again
+//
+// Queues a task that has ended again, as a new one that says which it replays. If it has failed for good, its dead letter is resolved. `http_request` is sent in place of what the first one sent.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tasks/{task_id}/replay (the `ReplayTask` operationId).
+func (c *Client) ReplayTaskWithBody(ctx context.Context, taskID TaskID, params *ReplayTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayTaskRequestWithBody(c.Server, taskID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayTask Do a task again
+//
+// Queues a task that has ended again, as a new one that says which it replays. If it has failed for good, its dead letter is resolved. `http_request` is sent in place of what the first one sent.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tasks/{task_id}/replay (the `ReplayTask` operationId).
+func (c *Client) ReplayTask(ctx context.Context, taskID TaskID, params *ReplayTaskParams, body ReplayTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayTaskRequest(c.Server, taskID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -8469,6 +8718,72 @@ func NewResumeQueueRequestWithBody(server string, queue QueueName, params *Resum
 	return req, nil
 }
 
+// NewListReplaysRequest constructs an http.Request for the ListReplays method
+func NewListReplaysRequest(server string, params *ListReplaysParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/replays")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewCreateReplayRequest calls the generic CreateReplay builder with application/json body
 func NewCreateReplayRequest(server string, params *CreateReplayParams, body CreateReplayJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -9495,6 +9810,59 @@ func NewCreateTaskBatchRequestWithBody(server string, params *CreateTaskBatchPar
 	return req, nil
 }
 
+// NewCancelTasksRequest calls the generic CancelTasks builder with application/json body
+func NewCancelTasksRequest(server string, params *CancelTasksParams, body CancelTasksJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCancelTasksRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCancelTasksRequestWithBody constructs an http.Request for the CancelTasks method, with any body, and a specified content type
+func NewCancelTasksRequestWithBody(server string, params *CancelTasksParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tasks/cancel")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewGetTaskRequest constructs an http.Request for the GetTask method
 func NewGetTaskRequest(server string, taskID TaskID) (*http.Request, error) {
 	var err error
@@ -9630,6 +9998,66 @@ func NewCancelTaskRequestWithBody(server string, taskID TaskID, params *CancelTa
 	}
 
 	operationPath := fmt.Sprintf("/v1/tasks/%s/cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewReplayTaskRequest calls the generic ReplayTask builder with application/json body
+func NewReplayTaskRequest(server string, taskID TaskID, params *ReplayTaskParams, body ReplayTaskJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplayTaskRequestWithBody(server, taskID, params, "application/json", bodyReader)
+}
+
+// NewReplayTaskRequestWithBody constructs an http.Request for the ReplayTask method, with any body, and a specified content type
+func NewReplayTaskRequestWithBody(server string, taskID TaskID, params *ReplayTaskParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "task_id", taskID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tasks/%s/replay", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9811,7 +10239,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReplayDeadLetterWithBodyWithResponse Replay a dead letter
 	//
-	// Queues the task again, as a new one that says which it replays. The other side gets the same idempotency key, unless `new_key` says otherwise.
+	// Queues the task again, as a new one that says which it replays. `http_request` is sent in place of what the first one sent.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9820,7 +10248,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReplayDeadLetterWithResponse Replay a dead letter
 	//
-	// Queues the task again, as a new one that says which it replays. The other side gets the same idempotency key, unless `new_key` says otherwise.
+	// Queues the task again, as a new one that says which it replays. `http_request` is sent in place of what the first one sent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10369,6 +10797,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/queues/{queue}/resume (the `ResumeQueue` operationId).
 	ResumeQueueWithResponse(ctx context.Context, queue QueueName, params *ResumeQueueParams, body ResumeQueueJSONRequestBody, reqEditors ...RequestEditorFn) (*ResumeQueueResponse, error)
 
+	// ListReplaysWithResponse List replays
+	//
+	// The latest first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/replays (the `ListReplays` operationId).
+	ListReplaysWithResponse(ctx context.Context, params *ListReplaysParams, reqEditors ...RequestEditorFn) (*ListReplaysResponse, error)
+
 	// CreateReplayWithBodyWithResponse Replay many dead letters
 	//
 	// Replays the open dead letters that `filter` names and that are there now, from the earliest on, no faster than `max_dispatches_per_second`. With `canary`, so many go first, and the others follow when it is known what became of those. When more than `stop_at_failure_percent` fail, it stops, and takes back what was not begun. With `dry_run`, nothing is written: the answer says how many there are, with a sample.
@@ -10596,6 +11033,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/tasks/batch (the `CreateTaskBatch` operationId).
 	CreateTaskBatchWithResponse(ctx context.Context, params *CreateTaskBatchParams, body CreateTaskBatchJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateTaskBatchResponse, error)
 
+	// CancelTasksWithBodyWithResponse Cancel many tasks
+	//
+	// Cancels the tasks that `filter` names and that have not ended, as a task by itself is cancelled. A request looks through 10,000 tasks, from the newest on: go on with `next_cursor` until there is none. What is queued meanwhile is not among them. With `dry_run`, nothing is cancelled: the answer says how many there are.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tasks/cancel (the `CancelTasks` operationId).
+	CancelTasksWithBodyWithResponse(ctx context.Context, params *CancelTasksParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelTasksResponse, error)
+
+	// CancelTasksWithResponse Cancel many tasks
+	//
+	// Cancels the tasks that `filter` names and that have not ended, as a task by itself is cancelled. A request looks through 10,000 tasks, from the newest on: go on with `next_cursor` until there is none. What is queued meanwhile is not among them. With `dry_run`, nothing is cancelled: the answer says how many there are.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tasks/cancel (the `CancelTasks` operationId).
+	CancelTasksWithResponse(ctx context.Context, params *CancelTasksParams, body CancelTasksJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelTasksResponse, error)
+
 	// GetTaskWithResponse Get a task
 	//
 	// With what it waits for, and when it is likely to begin.
@@ -10631,6 +11086,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/tasks/{task_id}/cancel (the `CancelTask` operationId).
 	CancelTaskWithResponse(ctx context.Context, taskID TaskID, params *CancelTaskParams, body CancelTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelTaskResponse, error)
+
+	// ReplayTaskWithBodyWithResponse Do a task again
+	//
+	// Queues a task that has ended again, as a new one that says which it replays. If it has failed for good, its dead letter is resolved. `http_request` is sent in place of what the first one sent.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tasks/{task_id}/replay (the `ReplayTask` operationId).
+	ReplayTaskWithBodyWithResponse(ctx context.Context, taskID TaskID, params *ReplayTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplayTaskResponse, error)
+
+	// ReplayTaskWithResponse Do a task again
+	//
+	// Queues a task that has ended again, as a new one that says which it replays. If it has failed for good, its dead letter is resolved. `http_request` is sent in place of what the first one sent.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tasks/{task_id}/replay (the `ReplayTask` operationId).
+	ReplayTaskWithResponse(ctx context.Context, taskID TaskID, params *ReplayTaskParams, body ReplayTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplayTaskResponse, error)
 
 	// RunTaskWithBodyWithResponse Run a task now
 	//
@@ -13411,6 +13884,70 @@ func (r ResumeQueueResponse) ContentType() string {
 	return ""
 }
 
+// ListReplaysResponse200Headers the declared response headers of an HTTP 200 response for ListReplays
+type ListReplaysResponse200Headers struct {
+	RequestID *string
+}
+
+// ListReplaysResponseDefaultHeaders the declared response headers of an HTTP default response for ListReplays
+type ListReplaysResponseDefaultHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+	RetryAfter         *int32
+}
+
+type ListReplaysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ReplayPage
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListReplaysResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListReplaysResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListReplaysResponse) GetJSON200() *ReplayPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListReplaysResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListReplaysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListReplaysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListReplaysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListReplaysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // CreateReplayResponse200Headers the declared response headers of an HTTP 200 response for CreateReplay
 type CreateReplayResponse200Headers struct {
 	IdempotentReplayed *string
@@ -14479,6 +15016,71 @@ func (r CreateTaskBatchResponse) ContentType() string {
 	return ""
 }
 
+// CancelTasksResponse200Headers the declared response headers of an HTTP 200 response for CancelTasks
+type CancelTasksResponse200Headers struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+// CancelTasksResponseDefaultHeaders the declared response headers of an HTTP default response for CancelTasks
+type CancelTasksResponseDefaultHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+	RetryAfter         *int32
+}
+
+type CancelTasksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TasksCancelled
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CancelTasksResponse200Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CancelTasksResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CancelTasksResponse) GetJSON200() *TasksCancelled {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelTasksResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelTasksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelTasksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelTasksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelTasksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetTaskResponse200Headers the declared response headers of an HTTP 200 response for GetTask
 type GetTaskResponse200Headers struct {
 	RequestID *string
@@ -14672,6 +15274,72 @@ func (r CancelTaskResponse) ContentType() string {
 	return ""
 }
 
+// ReplayTaskResponse201Headers the declared response headers of an HTTP 201 response for ReplayTask
+type ReplayTaskResponse201Headers struct {
+	IdempotentReplayed *string
+	Location           *string
+	RequestID          *string
+}
+
+// ReplayTaskResponseDefaultHeaders the declared response headers of an HTTP default response for ReplayTask
+type ReplayTaskResponseDefaultHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+	RetryAfter         *int32
+}
+
+type ReplayTaskResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *TaskCreated
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *ReplayTaskResponse201Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ReplayTaskResponseDefaultHeaders
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ReplayTaskResponse) GetJSON201() *TaskCreated {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReplayTaskResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplayTaskResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplayTaskResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplayTaskResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplayTaskResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // RunTaskResponse200Headers the declared response headers of an HTTP 200 response for RunTask
 type RunTaskResponse200Headers struct {
 	IdempotentReplayed *string
@@ -14812,7 +15480,7 @@ func (c *ClientWithResponses) DiscardDeadLetterWithResponse(ctx context.Context,
 
 // ReplayDeadLetterWithBodyWithResponse Replay a dead letter
 //
-// Queues the task again, as a new one that says which it replays. The other side gets the same idempotency key, unless `new_key` says otherwise.
+// Queues the task again, as a new one that says which it replays. `http_request` is sent in place of what the first one sent.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14827,7 +15495,7 @@ func (c *ClientWithResponses) ReplayDeadLetterWithBodyWithResponse(ctx context.C
 
 // ReplayDeadLetterWithResponse Replay a dead letter
 //
-// Queues the task again, as a new one that says which it replays. The other side gets the same idempotency key, unless `new_key` says otherwise.
+// Queues the task again, as a new one that says which it replays. `http_request` is sent in place of what the first one sent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15718,6 +16386,21 @@ func (c *ClientWithResponses) ResumeQueueWithResponse(ctx context.Context, queue
 	return ParseResumeQueueResponse(rsp)
 }
 
+// ListReplaysWithResponse List replays
+//
+// The latest first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/replays (the `ListReplays` operationId).
+func (c *ClientWithResponses) ListReplaysWithResponse(ctx context.Context, params *ListReplaysParams, reqEditors ...RequestEditorFn) (*ListReplaysResponse, error) {
+	rsp, err := c.ListReplays(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListReplaysResponse(rsp)
+}
+
 // CreateReplayWithBodyWithResponse Replay many dead letters
 //
 // Replays the open dead letters that `filter` names and that are there now, from the earliest on, no faster than `max_dispatches_per_second`. With `canary`, so many go first, and the others follow when it is known what became of those. When more than `stop_at_failure_percent` fail, it stops, and takes back what was not begun. With `dry_run`, nothing is written: the answer says how many there are, with a sample.
@@ -16095,6 +16778,36 @@ func (c *ClientWithResponses) CreateTaskBatchWithResponse(ctx context.Context, p
 	return ParseCreateTaskBatchResponse(rsp)
 }
 
+// CancelTasksWithBodyWithResponse Cancel many tasks
+//
+// Cancels the tasks that `filter` names and that have not ended, as a task by itself is cancelled. A request looks through 10,000 tasks, from the newest on: go on with `next_cursor` until there is none. What is queued meanwhile is not among them. With `dry_run`, nothing is cancelled: the answer says how many there are.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tasks/cancel (the `CancelTasks` operationId).
+func (c *ClientWithResponses) CancelTasksWithBodyWithResponse(ctx context.Context, params *CancelTasksParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelTasksResponse, error) {
+	rsp, err := c.CancelTasksWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelTasksResponse(rsp)
+}
+
+// CancelTasksWithResponse Cancel many tasks
+//
+// Cancels the tasks that `filter` names and that have not ended, as a task by itself is cancelled. A request looks through 10,000 tasks, from the newest on: go on with `next_cursor` until there is none. What is queued meanwhile is not among them. With `dry_run`, nothing is cancelled: the answer says how many there are.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tasks/cancel (the `CancelTasks` operationId).
+func (c *ClientWithResponses) CancelTasksWithResponse(ctx context.Context, params *CancelTasksParams, body CancelTasksJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelTasksResponse, error) {
+	rsp, err := c.CancelTasks(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelTasksResponse(rsp)
+}
+
 // GetTaskWithResponse Get a task
 //
 // With what it waits for, and when it is likely to begin.
@@ -16153,6 +16866,36 @@ func (c *ClientWithResponses) CancelTaskWithResponse(ctx context.Context, taskID
 		return nil, err
 	}
 	return ParseCancelTaskResponse(rsp)
+}
+
+// ReplayTaskWithBodyWithResponse Do a task again
+//
+// Queues a task that has ended again, as a new one that says which it replays. If it has failed for good, its dead letter is resolved. `http_request` is sent in place of what the first one sent.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tasks/{task_id}/replay (the `ReplayTask` operationId).
+func (c *ClientWithResponses) ReplayTaskWithBodyWithResponse(ctx context.Context, taskID TaskID, params *ReplayTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplayTaskResponse, error) {
+	rsp, err := c.ReplayTaskWithBody(ctx, taskID, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplayTaskResponse(rsp)
+}
+
+// ReplayTaskWithResponse Do a task again
+//
+// Queues a task that has ended again, as a new one that says which it replays. If it has failed for good, its dead letter is resolved. `http_request` is sent in place of what the first one sent.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tasks/{task_id}/replay (the `ReplayTask` operationId).
+func (c *ClientWithResponses) ReplayTaskWithResponse(ctx context.Context, taskID TaskID, params *ReplayTaskParams, body ReplayTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplayTaskResponse, error) {
+	rsp, err := c.ReplayTask(ctx, taskID, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplayTaskResponse(rsp)
 }
 
 // RunTaskWithBodyWithResponse Run a task now
@@ -19479,6 +20222,76 @@ func ParseResumeQueueResponse(rsp *http.Response) (*ResumeQueueResponse, error) 
 	return response, nil
 }
 
+// ParseListReplaysResponse parses an HTTP response from a ListReplaysWithResponse call
+func ParseListReplaysResponse(rsp *http.Response) (*ListReplaysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListReplaysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ReplayPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListReplaysResponse200Headers
+		if values := rsp.Header.Values("Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RequestID = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers ListReplaysResponseDefaultHeaders
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		if values := rsp.Header.Values("Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RequestID = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseCreateReplayResponse parses an HTTP response from a CreateReplayWithResponse call
 func ParseCreateReplayResponse(rsp *http.Response) (*CreateReplayResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -20745,6 +21558,83 @@ func ParseCreateTaskBatchResponse(rsp *http.Response) (*CreateTaskBatchResponse,
 	return response, nil
 }
 
+// ParseCancelTasksResponse parses an HTTP response from a CancelTasksWithResponse call
+func ParseCancelTasksResponse(rsp *http.Response) (*CancelTasksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelTasksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TasksCancelled
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CancelTasksResponse200Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		if values := rsp.Header.Values("Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RequestID = &value
+		}
+		response.Headers200 = &headers
+	case true:
+		var headers CancelTasksResponseDefaultHeaders
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		if values := rsp.Header.Values("Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RequestID = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetTaskResponse parses an HTTP response from a GetTaskWithResponse call
 func ParseGetTaskResponse(rsp *http.Response) (*GetTaskResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -20935,6 +21825,90 @@ func ParseCancelTaskResponse(rsp *http.Response) (*CancelTaskResponse, error) {
 		response.Headers200 = &headers
 	case true:
 		var headers CancelTaskResponseDefaultHeaders
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		if values := rsp.Header.Values("Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RequestID = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReplayTaskResponse parses an HTTP response from a ReplayTaskWithResponse call
+func ParseReplayTaskResponse(rsp *http.Response) (*ReplayTaskResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplayTaskResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest TaskCreated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers ReplayTaskResponse201Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		if values := rsp.Header.Values("Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RequestID = &value
+		}
+		response.Headers201 = &headers
+	case true:
+		var headers ReplayTaskResponseDefaultHeaders
 		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

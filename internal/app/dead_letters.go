@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -35,6 +34,19 @@ func newDeadLettersCommand(c *cli) *cobra.Command {
 			example: "  kontor dead-letters discard tsk_01k4x9d2rzfqe8s5v0m3t7a1bc --note 'the customer has left'",
 		}),
 		newReplayCommand(c),
+		c.verb(remoteVerb{
+			use: "replays", short: "List replays, the latest first", path: "/v1/replays", example: "  kontor dead-letters replays --limit 5",
+			columns: []column{
+				{"ID", "id"},
+				{"STATE", "state"},
+				{"FILTER", "filter"},
+				{"REPLAYED", "replayed"},
+				{"SUCCEEDED", "succeeded"},
+				{"FAILED", "failed"},
+				{"BEGAN", "created_at"},
+				{"ENDED", "ended_at"},
+			},
+		}),
 		c.verb(remoteVerb{
 			use: "progress <replay id>", short: "Show how far a replay has come", args: 1, method: http.MethodGet, path: "/v1/replays/%s",
 			example: "  kontor dead-letters progress rpl_01k4x9d2rzfqe8s5v0m3t7a1bc",
@@ -108,13 +120,9 @@ func newReplayCommand(c *cli) *cobra.Command {
 		if len(args) == 1 {
 			path = "/v1/dead-letters/" + url.PathEscape(args[0]) + "/replay"
 		} else {
-			filter := map[string]any{}
-			for _, f := range *filters {
-				name, value, is := strings.Cut(f, "=")
-				if !is {
-					return fmt.Errorf("%w: --filter %s: it is member=value", errUsage, f)
-				}
-				filter[strings.ReplaceAll(name, "-", "_")] = value
+			filter, err := membersOf(*filters)
+			if err != nil {
+				return err
 			}
 			body = map[string]any{
 				"filter": filter, "dry_run": *dryRun, "max_dispatches_per_second": *rate, "canary": *canary, "stop_at_failure_percent": *stopAt,

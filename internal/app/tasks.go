@@ -7,8 +7,9 @@ import (
 )
 
 func newTasksCommand(c *cli) *cobra.Command {
-	group := c.group("tasks", "Queue, list, explain, cancel and run tasks",
-		newTasksImportCommand(c), c.verb(createTaskVerb()), c.verb(listTasksVerb()), c.verb(getTaskVerb()), c.verb(whyTaskVerb()), c.verb(attemptsVerb()), c.verb(cancelTaskVerb()), c.verb(runTaskVerb()))
+	group := c.group("tasks", "Queue, list, explain, cancel, run and replay tasks",
+		newTasksImportCommand(c), c.verb(createTaskVerb()), c.verb(listTasksVerb()), c.verb(getTaskVerb()), c.verb(whyTaskVerb()),
+		c.verb(attemptsVerb()), newCancelCommand(c), c.verb(runTaskVerb()), c.verb(replayTaskVerb()))
 	group.GroupID = groupOperate
 	return group
 }
@@ -124,10 +125,15 @@ func attemptsVerb() remoteVerb {
 	}
 }
 
-func cancelTaskVerb() remoteVerb {
+func replayTaskVerb() remoteVerb {
 	return remoteVerb{
-		use: "cancel <task id>", short: "Cancel a task: at once if it waits, else with its attempt", args: 1, method: http.MethodPost, path: "/v1/tasks/%s/cancel",
-		example: "  kontor tasks cancel tsk_01k4x9d2rzfqe8s5v0m3t7a1bc", show: showState,
+		use: "replay <task id>", short: "Do a task that has ended again, as a new one", args: 1, method: http.MethodPost, path: "/v1/tasks/%s/replay",
+		long: "Queues a task that has ended again, under the same idempotency key. A file may have another request to send, as http_request:\n" +
+			"then the other side gets a new key, unless --new-key=false.",
+		example: "  kontor tasks replay tsk_01k4x9d2rzfqe8s5v0m3t7a1bc --new-key\n" +
+			`  echo '{"http_request":{"method":"PUT","url":"/v2/contacts/1","body":"{}"}}' | kontor tasks replay tsk_01k4x9d2rzfqe8s5v0m3t7a1bc --file -`,
+		flags: []remoteFlag{{"new-key", "give the other side a new idempotency key", asTruth}}, file: true,
+		show: func(c *cli, made map[string]any) { c.printf("queued as %s\n", member(made, "id")) },
 	}
 }
 

@@ -78,6 +78,14 @@ func TestAnOperatorLooksAfterTasks(t *testing.T) {
 	later := task("/x", "--schedule-time 2h")
 	inOrder(t, o.does("tasks why "+later), "is scheduled", "It is wanted at")
 	inOrder(t, o.does("tasks cancel "+later), later, "is cancelled")
+	inOrder(t, o.does("tasks replay "+later), "queued as tsk_")
+	for range 3 {
+		task("/x", "--schedule-time 2h --subject-type wrong --subject-id 1")
+	}
+	inOrder(t, o.does("tasks cancel --filter subject-type=wrong --filter created-from=-1h --dry-run"), "3 that wait")
+	inOrder(t, o.does("tasks cancel --filter subject-type=wrong"), "3 are cancelled; 0 are at work")
+	inOrder(t, o.does("tasks cancel --filter subject-type=wrong --json"), `"cancelled": 0`)
+	o.fails(2, "name a task, or give --filter", "tasks cancel")
 	o.does("queues resume slow")
 	waitFor(t, "the task's end", func() bool { return strings.Contains(o.does("tasks get "+waits), "completed") })
 	inOrder(t, o.does("tasks attempts "+waits), "NUMBER", "1", "succeeded", "200")
@@ -94,6 +102,7 @@ func TestAnOperatorLooksAfterTasks(t *testing.T) {
 	inOrder(t, o.does("tasks get "+again), "replay_of", worse)
 	waitFor(t, "its end", func() bool { return strings.Contains(o.does("tasks get "+again), "discarded") })
 	replay, _, _ := strings.Cut(o.does("dead-letters replay --filter destination=api --max-dispatches-per-second 100"), " ")
+	inOrder(t, o.does("dead-letters replays"), "FILTER", replay, `"destination":"api"`)
 	waitFor(t, "the replay's end", func() bool { return !strings.Contains(o.does("dead-letters progress "+replay), "running") })
 
 	o.does("destinations pause api --reason audit")

@@ -89,16 +89,31 @@ func (s *Server) ReplayDeadLetter(ctx context.Context, r ReplayDeadLetterRequest
 	if err != nil {
 		return nil, tasks.ErrLetterNotFound
 	}
+	return s.again(ctx, id, r.Body, s.deps.Tasks.ReplayDeadLetter)
+}
+
+type replaying func(ctx context.Context, tx postgres.Tx, org, id ids.ID, again tasks.Again, by string) (tasks.Enqueued, error)
+
+// again has a task done once more.
+func (s *Server) again(ctx context.Context, id ids.ID, b *TaskReplayRequest, replay replaying) (reply, error) {
+	again := tasks.Again{NewKey: isTrue(b.NewKey)}
+	if b.HTTPRequest != nil {
+		request, found := requestOf("/http_request", b.HTTPRequest)
+		if len(found) > 0 {
+			return reply{}, invalid(found)
+		}
+		again.Request, again.NewKey = &request, b.NewKey == nil || *b.NewKey
+	}
 	var queued tasks.Enqueued
 	answer, err := s.runner.Once(ctx, callOf(ctx).meta(), func(ctx context.Context, tx postgres.Tx) command.Outcome {
 		var err error
-		if queued, err = s.deps.Tasks.ReplayDeadLetter(ctx, tx, org(ctx), id, isTrue(r.Body.NewKey), by(ctx)); err != nil {
+		if queued, err = replay(ctx, tx, org(ctx), id, again, by(ctx)); err != nil {
 			return command.Outcome{Err: inBody(err)}
 		}
 		return command.Outcome{Answer: command.Answer{Status: http.StatusCreated, SubjectID: queued.ID, Body: appendCreated(nil, &queued)}}
 	})
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	if !answer.Replayed {
 		s.deps.Tasks.DispatchEnqueued([]tasks.Enqueued{queued})
@@ -108,25 +123,26 @@ func (s *Server) ReplayDeadLetter(ctx context.Context, r ReplayDeadLetterRequest
 
 // shownReplay is a Replay of the contract.
 type shownReplay struct {
-	ID                     shownID `json:"id"`
-	State                  string  `json:"state"`
-	NewKey                 bool    `json:"new_key"`
-	MaxDispatchesPerSecond int     `json:"max_dispatches_per_second"`
-	Canary                 int     `json:"canary"`
-	StopAtFailurePercent   int     `json:"stop_at_failure_percent"`
-	RequestedBy            string  `json:"requested_by"`
-	Replayed               int     `json:"replayed"`
-	Succeeded              int     `json:"succeeded"`
-	Failed                 int     `json:"failed"`
-	TakenBack              int     `json:"taken_back"`
-	CreatedAt              stamp   `json:"created_at"`
-	UpdatedAt              stamp   `json:"updated_at"`
-	EndedAt                stamp   `json:"ended_at"`
+	ID                     shownID            `json:"id"`
+	State                  string             `json:"state"`
+	Filter                 tasks.LetterFilter `json:"filter"`
+	NewKey                 bool               `json:"new_key"`
+	MaxDispatchesPerSecond int                `json:"max_dispatches_per_second"`
+	Canary                 int                `json:"canary"`
+	StopAtFailurePercent   int                `json:"stop_at_failure_percent"`
+	RequestedBy            string             `json:"requested_by"`
+	Replayed               int                `json:"replayed"`
+	Succeeded              int                `json:"succeeded"`
+	Failed                 int                `json:"failed"`
+	TakenBack              int                `json:"taken_back"`
+	CreatedAt              stamp              `json:"created_at"`
+	UpdatedAt              stamp              `json:"updated_at"`
+	EndedAt                stamp              `json:"ended_at"`
 }
 
 func showReplay(r *tasks.Replay) shownReplay {
 	return shownReplay{
-		ID: shownID{tasks.ReplayPrefix, r.ID}, State: r.State, NewKey: r.NewKey, MaxDispatchesPerSecond: r.MaxDispatchesPerSecond,
+		ID: shownID{tasks.ReplayPrefix, r.ID}, State: r.State, Filter: r.Filter, NewKey: r.NewKey, MaxDispatchesPerSecond: r.MaxDispatchesPerSecond,
 		Canary: r.Canary, StopAtFailurePercent: r.StopAtFailurePercent, RequestedBy: r.RequestedBy, Replayed: r.Replayed, Succeeded: r.Succeeded,
 		Failed: r.Failed, TakenBack: r.TakenBack, CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt), EndedAt: stamp(r.EndedAt),
 	}

@@ -28,6 +28,8 @@ const (
 	listOfLetters      = 'l'
 	listOfGroups       = 'g'
 	listOfSchedules    = 's'
+	listOfReplays      = 'r'
+	listOfCancellable  = 'c'
 )
 
 // position reads where a page begins and how long it is.

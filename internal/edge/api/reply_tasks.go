@@ -96,3 +96,12 @@ func (r reply) VisitCancelTaskResponse(w http.ResponseWriter) error { return r.v
 
 // VisitRunTaskResponse implements RunTaskResponseObject.
 func (r reply) VisitRunTaskResponse(w http.ResponseWriter) error { return r.visit(w) }
+
+// VisitCancelTasksResponse implements CancelTasksResponseObject.
+func (r reply) VisitCancelTasksResponse(w http.ResponseWriter) error { return r.visit(w) }
+
+// VisitReplayTaskResponse implements ReplayTaskResponseObject.
+func (r reply) VisitReplayTaskResponse(w http.ResponseWriter) error { return r.visit(w) }
+
+// VisitListReplaysResponse implements ListReplaysResponseObject.
+func (r reply) VisitListReplaysResponse(w http.ResponseWriter) error { return r.visit(w) }

@@ -648,6 +648,33 @@ func (e StatementLineSide) Valid() bool {
 	}
 }
 
+// Defines values for TaskFilterState.
+const (
+	TaskFilterStateAvailable TaskFilterState = "available"
+	TaskFilterStateBlocked   TaskFilterState = "blocked"
+	TaskFilterStateRetryable TaskFilterState = "retryable"
+	TaskFilterStateRunning   TaskFilterState = "running"
+	TaskFilterStateScheduled TaskFilterState = "scheduled"
+)
+
+// Valid indicates whether the value is a known member of the TaskFilterState enum.
+func (e TaskFilterState) Valid() bool {
+	switch e {
+	case TaskFilterStateAvailable:
+		return true
+	case TaskFilterStateBlocked:
+		return true
+	case TaskFilterStateRetryable:
+		return true
+	case TaskFilterStateRunning:
+		return true
+	case TaskFilterStateScheduled:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TaskState.
 const (
 	TaskStateAvailable TaskState = "available"
@@ -1496,12 +1523,6 @@ type LetterFilter struct {
 	SubjectType *string     `json:"subject_type,omitempty"`
 }
 
-// LetterReplayRequest defines model for LetterReplayRequest.
-type LetterReplayRequest struct {
-	// NewKey Give the other side a new idempotency key.
-	NewKey *bool `json:"new_key,omitempty"`
-}
-
 // Metadata Your own notes, kept as they are and never interpreted.
 //
 // Examples: {"order":"42"}
@@ -1897,10 +1918,11 @@ type RefundRequest struct {
 
 // Replay defines model for Replay.
 type Replay struct {
-	Canary    int32      `json:"canary"`
-	CreatedAt time.Time  `json:"created_at"`
-	EndedAt   *time.Time `json:"ended_at"`
-	Failed    int32      `json:"failed"`
+	Canary    int32        `json:"canary"`
+	CreatedAt time.Time    `json:"created_at"`
+	EndedAt   *time.Time   `json:"ended_at"`
+	Failed    int32        `json:"failed"`
+	Filter    LetterFilter `json:"filter"`
 
 	// ID Examples: rpl_01k4x9d2rzfqe8s5v0m3t7a1bc
 	ID                     ReplayID `json:"id"`
@@ -1924,6 +1946,15 @@ type ReplayState string
 
 // ReplayID Examples: rpl_01k4x9d2rzfqe8s5v0m3t7a1bc
 type ReplayID = string
+
+// ReplayPage defines model for ReplayPage.
+type ReplayPage struct {
+	Data    []Replay `json:"data"`
+	HasMore bool     `json:"has_more"`
+
+	// NextCursor Where the next page begins; null at the end.
+	NextCursor *string `json:"next_cursor"`
+}
 
 // ReplayPreview defines model for ReplayPreview.
 type ReplayPreview struct {
@@ -2396,6 +2427,29 @@ type TaskCreated struct {
 	ID TaskID `json:"id"`
 }
 
+// TaskFilter It names one thing at least.
+type TaskFilter struct {
+	CreatedFrom *time.Time `json:"created_from,omitempty"`
+	CreatedTo   *time.Time `json:"created_to,omitempty"`
+
+	// Destination 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Destination *Name `json:"destination,omitempty"`
+
+	// Queue 1 to 100 letters, digits and hyphens.
+	//
+	// Examples: emails
+	Queue       *Name            `json:"queue,omitempty"`
+	State       *TaskFilterState `json:"state,omitempty"`
+	SubjectID   *string          `json:"subject_id,omitempty"`
+	SubjectType *string          `json:"subject_type,omitempty"`
+	Tag         *string          `json:"tag,omitempty"`
+}
+
+// TaskFilterState defines model for TaskFilter.State.
+type TaskFilterState string
+
 // TaskID Examples: tsk_01k4x9d2rzfqe8s5v0m3t7a1bc
 type TaskID = string
 
@@ -2406,6 +2460,14 @@ type TaskPage struct {
 
 	// NextCursor Where the next page begins; null at the end.
 	NextCursor *string `json:"next_cursor"`
+}
+
+// TaskReplayRequest defines model for TaskReplayRequest.
+type TaskReplayRequest struct {
+	HTTPRequest *HTTPRequest `json:"http_request,omitempty"`
+
+	// NewKey Give the other side a new idempotency key. Without an `http_request` it gets the same one, with one a new one, if left out.
+	NewKey *bool `json:"new_key,omitempty"`
 }
 
 // TaskRequest defines model for TaskRequest.
@@ -2489,6 +2551,28 @@ type TaskRequest struct {
 // - `discarded`: it has failed for good, and there is a dead letter
 // - `expired`: it was too late to begin, and there is a dead letter
 type TaskState string
+
+// TasksCancelRequest defines model for TasksCancelRequest.
+type TasksCancelRequest struct {
+	// Cursor Where the last answer said to go on.
+	Cursor *string `json:"cursor,omitempty"`
+	DryRun *bool   `json:"dry_run,omitempty"`
+
+	// Filter It names one thing at least.
+	Filter TaskFilter `json:"filter"`
+}
+
+// TasksCancelled defines model for TasksCancelled.
+type TasksCancelled struct {
+	// Cancelled Those that waited; they have ended.
+	Cancelled int32 `json:"cancelled"`
+
+	// Cancelling Those at work; they end with their attempt.
+	Cancelling int32 `json:"cancelling"`
+
+	// NextCursor Where to go on; null at the end.
+	NextCursor *string `json:"next_cursor"`
+}
 
 // Ticks defines model for Ticks.
 type Ticks struct {
@@ -2924,6 +3008,15 @@ type ResumeQueueParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 }
 
+// ListReplaysParams defines parameters for ListReplays.
+type ListReplaysParams struct {
+	// Cursor The `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Limit How many to return at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // CreateReplayParams defines parameters for CreateReplay.
 type CreateReplayParams struct {
 	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
@@ -3063,6 +3156,13 @@ type CreateTaskBatchParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 }
 
+// CancelTasksParams defines parameters for CancelTasks.
+type CancelTasksParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
 // ListTaskAttemptsParams defines parameters for ListTaskAttempts.
 type ListTaskAttemptsParams struct {
 	// Cursor The `next_cursor` of the page before.
@@ -3079,6 +3179,13 @@ type CancelTaskParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 }
 
+// ReplayTaskParams defines parameters for ReplayTask.
+type ReplayTaskParams struct {
+	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
+	// `order-42-capture`. Repeat the request under the same key until you have an answer.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+}
+
 // RunTaskParams defines parameters for RunTask.
 type RunTaskParams struct {
 	// IdempotencyKey Your own name for this request: 1 to 255 printable ASCII characters, unique among your requests, such as a UUID or
@@ -3090,7 +3197,7 @@ type RunTaskParams struct {
 type DiscardDeadLetterJSONRequestBody = DiscardRequest
 
 // ReplayDeadLetterJSONRequestBody defines body for ReplayDeadLetter for application/json ContentType.
-type ReplayDeadLetterJSONRequestBody = LetterReplayRequest
+type ReplayDeadLetterJSONRequestBody = TaskReplayRequest
 
 // CreateDestinationJSONRequestBody defines body for CreateDestination for application/json ContentType.
 type CreateDestinationJSONRequestBody = DestinationRequest
@@ -3179,8 +3286,14 @@ type CreateTaskJSONRequestBody = TaskRequest
 // CreateTaskBatchJSONRequestBody defines body for CreateTaskBatch for application/json ContentType.
 type CreateTaskBatchJSONRequestBody = TaskBatchRequest
 
+// CancelTasksJSONRequestBody defines body for CancelTasks for application/json ContentType.
+type CancelTasksJSONRequestBody = TasksCancelRequest
+
 // CancelTaskJSONRequestBody defines body for CancelTask for application/json ContentType.
 type CancelTaskJSONRequestBody = NoMembers
+
+// ReplayTaskJSONRequestBody defines body for ReplayTask for application/json ContentType.
+type ReplayTaskJSONRequestBody = TaskReplayRequest
 
 // RunTaskJSONRequestBody defines body for RunTask for application/json ContentType.
 type RunTaskJSONRequestBody = NoMembers
@@ -3310,6 +3423,9 @@ type ServerInterface interface {
 	// ResumeQueue Resume a queue
 	// (POST /v1/queues/{queue}/resume)
 	ResumeQueue(w http.ResponseWriter, r *http.Request, queue QueueName, params ResumeQueueParams)
+	// ListReplays List replays
+	// (GET /v1/replays)
+	ListReplays(w http.ResponseWriter, r *http.Request, params ListReplaysParams)
 	// CreateReplay Replay many dead letters
 	// (POST /v1/replays)
 	CreateReplay(w http.ResponseWriter, r *http.Request, params CreateReplayParams)
@@ -3358,6 +3474,9 @@ type ServerInterface interface {
 	// CreateTaskBatch Queue many tasks
 	// (POST /v1/tasks/batch)
 	CreateTaskBatch(w http.ResponseWriter, r *http.Request, params CreateTaskBatchParams)
+	// CancelTasks Cancel many tasks
+	// (POST /v1/tasks/cancel)
+	CancelTasks(w http.ResponseWriter, r *http.Request, params CancelTasksParams)
 	// GetTask Get a task
 	// (GET /v1/tasks/{task_id})
 	GetTask(w http.ResponseWriter, r *http.Request, taskID TaskID)
@@ -3367,6 +3486,9 @@ type ServerInterface interface {
 	// CancelTask Cancel a task
 	// (POST /v1/tasks/{task_id}/cancel)
 	CancelTask(w http.ResponseWriter, r *http.Request, taskID TaskID, params CancelTaskParams)
+	// ReplayTask Do a task again
+	// (POST /v1/tasks/{task_id}/replay)
+	ReplayTask(w http.ResponseWriter, r *http.Request, taskID TaskID, params ReplayTaskParams)
 	// RunTask Run a task now
 	// (POST /v1/tasks/{task_id}/run)
 	RunTask(w http.ResponseWriter, r *http.Request, taskID TaskID, params RunTaskParams)
@@ -5663,6 +5785,52 @@ func (siw *ServerInterfaceWrapper) ResumeQueue(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// ListReplays operation middleware
+func (siw *ServerInterfaceWrapper) ListReplays(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListReplaysParams
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListReplays(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CreateReplay operation middleware
 func (siw *ServerInterfaceWrapper) CreateReplay(w http.ResponseWriter, r *http.Request) {
 
@@ -6555,6 +6723,51 @@ func (siw *ServerInterfaceWrapper) CreateTaskBatch(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// CancelTasks operation middleware
+func (siw *ServerInterfaceWrapper) CancelTasks(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelTasksParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CancelTasks(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetTask operation middleware
 func (siw *ServerInterfaceWrapper) GetTask(w http.ResponseWriter, r *http.Request) {
 
@@ -6681,6 +6894,60 @@ func (siw *ServerInterfaceWrapper) CancelTask(w http.ResponseWriter, r *http.Req
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CancelTask(w, r, taskID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReplayTask operation middleware
+func (siw *ServerInterfaceWrapper) ReplayTask(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "task_id" -------------
+	var taskID TaskID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "task_id", r.PathValue("task_id"), &taskID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "task_id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplayTaskParams
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReplayTask(w, r, taskID, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6900,15 +7167,18 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/tasks", wrapper.ListTasks)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/tasks", wrapper.CreateTask)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/tasks/batch", wrapper.CreateTaskBatch)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/tasks/cancel", wrapper.CancelTasks)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/tasks/{task_id}", wrapper.GetTask)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/tasks/{task_id}/attempts", wrapper.ListTaskAttempts)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/tasks/{task_id}/cancel", wrapper.CancelTask)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/tasks/{task_id}/run", wrapper.RunTask)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/tasks/{task_id}/replay", wrapper.ReplayTask)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/dead-letters", wrapper.ListDeadLetters)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/dead-letters/groups", wrapper.ListDeadLetterGroups)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/dead-letters/{task_id}", wrapper.GetDeadLetter)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/dead-letters/{task_id}/replay", wrapper.ReplayDeadLetter)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/dead-letters/{task_id}/discard", wrapper.DiscardDeadLetter)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/replays", wrapper.ListReplays)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/replays", wrapper.CreateReplay)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/replays/{replay_id}", wrapper.GetReplay)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/replays/{replay_id}/cancel", wrapper.CancelReplay)
@@ -9690,6 +9960,65 @@ func (response ResumeQueuedefaultApplicationProblemPlusJSONResponse) VisitResume
 	return err
 }
 
+type ListReplaysRequestObject struct {
+	Params ListReplaysParams
+}
+
+type ListReplaysResponseObject interface {
+	VisitListReplaysResponse(w http.ResponseWriter) error
+}
+
+type ListReplays200ResponseHeaders struct {
+	RequestID *string
+}
+
+type ListReplays200JSONResponse struct {
+	Body    ReplayPage
+	Headers ListReplays200ResponseHeaders
+}
+
+func (response ListReplays200JSONResponse) VisitListReplaysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListReplaysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ListReplaysdefaultApplicationProblemPlusJSONResponse) VisitListReplaysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateReplayRequestObject struct {
 	Params CreateReplayParams
 	Body   *CreateReplayJSONRequestBody
@@ -10762,6 +11091,70 @@ func (response CreateTaskBatchdefaultApplicationProblemPlusJSONResponse) VisitCr
 	return err
 }
 
+type CancelTasksRequestObject struct {
+	Params CancelTasksParams
+	Body   *CancelTasksJSONRequestBody
+}
+
+type CancelTasksResponseObject interface {
+	VisitCancelTasksResponse(w http.ResponseWriter) error
+}
+
+type CancelTasks200ResponseHeaders struct {
+	IdempotentReplayed *string
+	RequestID          *string
+}
+
+type CancelTasks200JSONResponse struct {
+	Body    TasksCancelled
+	Headers CancelTasks200ResponseHeaders
+}
+
+func (response CancelTasks200JSONResponse) VisitCancelTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelTasksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response CancelTasksdefaultApplicationProblemPlusJSONResponse) VisitCancelTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetTaskRequestObject struct {
 	TaskID TaskID `json:"task_id"`
 }
@@ -10926,6 +11319,75 @@ type CancelTaskdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CancelTaskdefaultApplicationProblemPlusJSONResponse) VisitCancelTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayTaskRequestObject struct {
+	TaskID TaskID `json:"task_id"`
+	Params ReplayTaskParams
+	Body   *ReplayTaskJSONRequestBody
+}
+
+type ReplayTaskResponseObject interface {
+	VisitReplayTaskResponse(w http.ResponseWriter) error
+}
+
+type ReplayTask201ResponseHeaders struct {
+	IdempotentReplayed *string
+	Location           *string
+	RequestID          *string
+}
+
+type ReplayTask201JSONResponse struct {
+	Body    TaskCreated
+	Headers ReplayTask201ResponseHeaders
+}
+
+func (response ReplayTask201JSONResponse) VisitReplayTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	if response.Headers.RequestID != nil {
+		w.Header().Set("Request-Id", fmt.Sprint(*response.Headers.RequestID))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayTaskdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    ProblemResponseHeaders
+	StatusCode int
+}
+
+func (response ReplayTaskdefaultApplicationProblemPlusJSONResponse) VisitReplayTaskResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -11136,6 +11598,9 @@ type StrictServerInterface interface {
 	// ResumeQueue Resume a queue
 	// (POST /v1/queues/{queue}/resume)
 	ResumeQueue(ctx context.Context, request ResumeQueueRequestObject) (ResumeQueueResponseObject, error)
+	// ListReplays List replays
+	// (GET /v1/replays)
+	ListReplays(ctx context.Context, request ListReplaysRequestObject) (ListReplaysResponseObject, error)
 	// CreateReplay Replay many dead letters
 	// (POST /v1/replays)
 	CreateReplay(ctx context.Context, request CreateReplayRequestObject) (CreateReplayResponseObject, error)
@@ -11184,6 +11649,9 @@ type StrictServerInterface interface {
 	// CreateTaskBatch Queue many tasks
 	// (POST /v1/tasks/batch)
 	CreateTaskBatch(ctx context.Context, request CreateTaskBatchRequestObject) (CreateTaskBatchResponseObject, error)
+	// CancelTasks Cancel many tasks
+	// (POST /v1/tasks/cancel)
+	CancelTasks(ctx context.Context, request CancelTasksRequestObject) (CancelTasksResponseObject, error)
 	// GetTask Get a task
 	// (GET /v1/tasks/{task_id})
 	GetTask(ctx context.Context, request GetTaskRequestObject) (GetTaskResponseObject, error)
@@ -11193,6 +11661,9 @@ type StrictServerInterface interface {
 	// CancelTask Cancel a task
 	// (POST /v1/tasks/{task_id}/cancel)
 	CancelTask(ctx context.Context, request CancelTaskRequestObject) (CancelTaskResponseObject, error)
+	// ReplayTask Do a task again
+	// (POST /v1/tasks/{task_id}/replay)
+	ReplayTask(ctx context.Context, request ReplayTaskRequestObject) (ReplayTaskResponseObject, error)
 	// RunTask Run a task now
 	// (POST /v1/tasks/{task_id}/run)
 	RunTask(ctx context.Context, request RunTaskRequestObject) (RunTaskResponseObject, error)
@@ -12513,6 +12984,32 @@ func (sh *strictHandler) ResumeQueue(w http.ResponseWriter, r *http.Request, que
 	}
 }
 
+// ListReplays operation middleware
+func (sh *strictHandler) ListReplays(w http.ResponseWriter, r *http.Request, params ListReplaysParams) {
+	var request ListReplaysRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListReplays(ctx, request.(ListReplaysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListReplays")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListReplaysResponseObject); ok {
+		if err := validResponse.VisitListReplaysResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // CreateReplay operation middleware
 func (sh *strictHandler) CreateReplay(w http.ResponseWriter, r *http.Request, params CreateReplayParams) {
 	var request CreateReplayRequestObject
@@ -13011,6 +13508,39 @@ func (sh *strictHandler) CreateTaskBatch(w http.ResponseWriter, r *http.Request,
 	}
 }
 
+// CancelTasks operation middleware
+func (sh *strictHandler) CancelTasks(w http.ResponseWriter, r *http.Request, params CancelTasksParams) {
+	var request CancelTasksRequestObject
+
+	request.Params = params
+
+	var body CancelTasksJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelTasks(ctx, request.(CancelTasksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelTasks")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CancelTasksResponseObject); ok {
+		if err := validResponse.VisitCancelTasksResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetTask operation middleware
 func (sh *strictHandler) GetTask(w http.ResponseWriter, r *http.Request, taskID TaskID) {
 	var request GetTaskRequestObject
@@ -13094,6 +13624,43 @@ func (sh *strictHandler) CancelTask(w http.ResponseWriter, r *http.Request, task
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CancelTaskResponseObject); ok {
 		if err := validResponse.VisitCancelTaskResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReplayTask operation middleware
+func (sh *strictHandler) ReplayTask(w http.ResponseWriter, r *http.Request, taskID TaskID, params ReplayTaskParams) {
+	var request ReplayTaskRequestObject
+
+	request.TaskID = taskID
+	request.Params = params
+
+	var body ReplayTaskJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayTask(ctx, request.(ReplayTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayTask")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReplayTaskResponseObject); ok {
+		if err := validResponse.VisitReplayTaskResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -217,7 +217,7 @@ func (t *Tasks) replaySome(ctx context.Context, tx postgres.Tx, r *Replay, n int
 		return nil, nil
 	}
 	times := r.times(len(letters), now)
-	queued, err := t.replay(ctx, tx, r.OrgID, letters, r.NewKey, r.RequestedBy, times)
+	queued, err := t.replay(ctx, tx, r.OrgID, letters, Again{NewKey: r.NewKey}, r.RequestedBy, times)
 	if err != nil {
 		return nil, err
 	}

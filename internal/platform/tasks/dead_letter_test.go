@@ -66,7 +66,7 @@ func TestDeadLettersAreListedGroupedAndResolved(t *testing.T) {
 	}
 	replay := func(id ids.ID, newKey bool) Enqueued {
 		again := do(b, func(ctx context.Context, tx postgres.Tx) (Enqueued, error) {
-			return node.ReplayDeadLetter(ctx, tx, b.org, id, newKey, "key_1")
+			return node.ReplayDeadLetter(ctx, tx, b.org, id, Again{NewKey: newKey}, "key_1")
 		})
 		node.DispatchEnqueued([]Enqueued{again})
 		b.untilFinished(again.Task)
@@ -83,7 +83,7 @@ func TestDeadLettersAreListedGroupedAndResolved(t *testing.T) {
 	}
 	for id, want := range map[ids.ID]error{list[0].ID: ErrLetterResolved, list[1].ID: ErrLetterResolved, again.ID: ErrLetterNotFound} {
 		b.refused(want, func(ctx context.Context, tx postgres.Tx) error {
-			_, err := node.ReplayDeadLetter(ctx, tx, b.org, id, false, "")
+			_, err := node.ReplayDeadLetter(ctx, tx, b.org, id, Again{}, "")
 			return err
 		})
 	}

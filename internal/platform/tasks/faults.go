@@ -15,6 +15,8 @@ var (
 
 	ErrNotCancellable = fault.New(fault.Conflict, "task_not_cancellable",
 		"The task is Kontor's own work, and is seen through. Void the payment or cancel the replay that it is for.")
+	ErrNotEnded      = fault.New(fault.Conflict, "task_not_ended", "The task has not ended. Have it run now, or cancel it first.")
+	ErrNotReplayable = fault.New(fault.Conflict, "task_not_replayable", "Only a task that sends a request can be replayed; this one is Kontor's own work.")
 
 	ErrQueueNotFound = fault.New(fault.NotFound, "queue_not_found", "There is no such queue. Make it with POST /v1/queues, or name none: that is the queue default.")
 	ErrQueueExists   = fault.New(fault.Conflict, "queue_exists", "A queue of that name exists.").At("name")

@@ -56,10 +56,7 @@ const finishSQL = `
 			fingerprint, attempts, first_failed_at, dead_at, spec)
 		select k.org_id, k.id, k.queue, k.destination, k.kind, k.subject_type, k.subject_id, h.dead, h.error_code, h.detail ->> 'error', h.status,
 			h.fingerprint, h.attempt, coalesce(h.first_failed_at, statement_timestamp()), statement_timestamp(),
-			json_build_object('queue', k.queue, 'destination', k.destination, 'kind', k.kind, 'args', k.args,
-				'subject_type', k.subject_type, 'subject_id', k.subject_id, 'limit_key', k.limit_key, 'units', k.units,
-				'ordering_key', k.ordering_key, 'fairness_key', k.fairness_key, 'fairness_weight', k.fairness_weight, 'priority', k.priority,
-				'timeout_seconds', k.timeout_seconds, 'retry_config', k.retry_config, 'idempotency_key', k.idempotency_key, 'tags', k.tags)
+			` + taskSpec + `
 		from held h
 		join task k on k.org_id = h.org_id and k.id = h.task_id
 		where h.dead is not null and h.next_due_at is null

@@ -113,19 +113,20 @@ func (t *Tasks) BeginReplay(ctx context.Context, tx postgres.Tx, r Replay) (Repl
 	if err := p.as(ErrReplayInvalid); err != nil {
 		return Replay{}, nil, err
 	}
-	if r.Filter.DeadTo.IsZero() {
-		r.Filter.DeadTo = farFuture()
-	}
 	filter, err := json.Marshal(r.Filter)
 	if err != nil {
 		return Replay{}, nil, fmt.Errorf("begin a replay: %w", err)
+	}
+	deadTo := r.Filter.DeadTo
+	if deadTo.IsZero() {
+		deadTo = farFuture()
 	}
 	r.ID = t.source.New()
 	args, _ := json.Marshal(map[string]string{"replay": ids.Format(ReplayPrefix, r.ID)}) // a map of strings always can be
 	work := Spec{OrgID: r.OrgID, ID: t.source.New(), Queue: "replays", Kind: kindReplay, Args: args, SubjectType: "task_replay", SubjectID: ids.Format(ReplayPrefix, r.ID)}
 	var batch pgx.Batch
 	batch.Queue(insertReplaySQL, r.OrgID, r.ID, work.ID, filter, r.NewKey, r.MaxDispatchesPerSecond, r.Canary, r.StopAtFailurePercent,
-		r.RequestedBy, r.Filter.DeadFrom, r.Filter.DeadTo)
+		r.RequestedBy, r.Filter.DeadFrom, deadTo)
 	list := t.EnqueueIn(&batch, []Spec{work})
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return Replay{}, nil, fmt.Errorf("begin a replay: %w", err)
@@ -135,14 +136,18 @@ func (t *Tasks) BeginReplay(ctx context.Context, tx postgres.Tx, r Replay) (Repl
 }
 
 const (
-	replaySQL = `
+	replayColumns = `
 	select r.org_id, r.id, r.filter, r.new_key, r.max_dispatches_per_second, r.canary, r.stop_at_failure_percent, r.requested_by, r.state,
 		r.replayed, r.succeeded, r.failed, r.taken_back, r.created_at, r.updated_at, r.ended_at, r.after_dead_at, r.after_task_id,
 		r.until_dead_at, r.next_at, r.exhausted
-	from task_replay r
-	where r.org_id = $1 and r.id = $2`
+	from task_replay r`
+
+	replaySQL = replayColumns + ` where r.org_id = $1 and r.id = $2`
 
 	lockReplaySQL = replaySQL + ` for update`
+
+	// hot
+	listReplaysSQL = replayColumns + ` where r.org_id = $1 and r.id < $2 order by r.id desc limit $3`
 )
 
 // Replay reads a replay with its progress.
@@ -151,23 +156,57 @@ func (t *Tasks) Replay(ctx context.Context, tx postgres.Tx, org, id ids.ID) (Rep
 }
 
 func oneReplay(ctx context.Context, tx postgres.Tx, sql string, org, id ids.ID) (Replay, error) {
-	var r Replay
-	var filter []byte
-	var ended *time.Time
-	var afterAt time.Time
-	err := tx.QueryRow(ctx, sql, org, id).Scan(&r.OrgID, &r.ID, &filter, &r.NewKey, &r.MaxDispatchesPerSecond, &r.Canary, &r.StopAtFailurePercent,
-		&r.RequestedBy, &r.State, &r.Replayed, &r.Succeeded, &r.Failed, &r.TakenBack, &r.CreatedAt, &r.UpdatedAt, &ended, &afterAt, &r.after.ID,
-		&r.until, &r.nextAt, &r.exhausted)
+	rows, err := tx.Query(ctx, sql, org, id)
+	if err != nil {
+		return Replay{}, fmt.Errorf("read a replay: %w", err)
+	}
+	r, err := pgx.CollectExactlyOneRow(rows, scanReplay)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Replay{}, ErrReplayNotFound
 	case err != nil:
 		return Replay{}, fmt.Errorf("read a replay: %w", err)
 	}
+	return r, nil
+}
+
+// Replays lists replays, the latest first.
+func (t *Tasks) Replays(ctx context.Context, tx postgres.Tx, org ids.ID, after paging.Cursor, limit int) ([]Replay, paging.Cursor, error) {
+	before := after.ID
+	if before.IsZero() {
+		before = ids.Before(farFuture())
+	}
+	rows, err := tx.Query(ctx, listReplaysSQL, org, before, limit+1)
+	if err != nil {
+		return nil, paging.Cursor{}, fmt.Errorf("list replays: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanReplay)
+	if err != nil {
+		return nil, paging.Cursor{}, fmt.Errorf("list replays: %w", err)
+	}
+	var next paging.Cursor
+	if len(list) > limit {
+		list = list[:limit]
+		next = paging.Cursor{ID: list[limit-1].ID}
+	}
+	return list, next, nil
+}
+
+func scanReplay(row pgx.CollectableRow) (Replay, error) {
+	var r Replay
+	var filter []byte
+	var ended *time.Time
+	var afterAt time.Time
+	err := row.Scan(&r.OrgID, &r.ID, &filter, &r.NewKey, &r.MaxDispatchesPerSecond, &r.Canary, &r.StopAtFailurePercent,
+		&r.RequestedBy, &r.State, &r.Replayed, &r.Succeeded, &r.Failed, &r.TakenBack, &r.CreatedAt, &r.UpdatedAt, &ended, &afterAt, &r.after.ID,
+		&r.until, &r.nextAt, &r.exhausted)
+	if err != nil {
+		return r, err
+	}
 	r.after.Number = afterAt.UnixMicro()
 	r.CreatedAt, r.UpdatedAt, r.EndedAt = r.CreatedAt.UTC(), r.UpdatedAt.UTC(), momentOf(ended)
 	if err := json.Unmarshal(filter, &r.Filter); err != nil {
-		return Replay{}, fmt.Errorf("read the filter of a replay: %w", err)
+		return r, fmt.Errorf("read the filter of a replay: %w", err)
 	}
 	return r, nil
 }

@@ -10,15 +10,22 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
 
-// ReplayDeadLetter queues the task of a dead letter again, as a new task, and resolves the letter. The new one has the idempotency
-// key of the old, so that the other side can tell, unless newKey says that it is to be done once more whatever it did. After the
-// commit, and only then, hand the result to DispatchEnqueued.
-func (t *Tasks) ReplayDeadLetter(ctx context.Context, tx postgres.Tx, org, taskID ids.ID, newKey bool, by string) (Enqueued, error) {
+// Again says what is different when a task is done once more.
+type Again struct {
+	// NewKey gives the other side a new idempotency key: it is to be done whatever became of the first one. Without it the other side can
+	// tell that it is the same.
+	NewKey  bool
+	Request *HTTPRequest // in place of what the first one sent; nil: the same
+}
+
+// ReplayDeadLetter queues the task of a dead letter again, as a new task, and resolves the letter. After the commit, and only then,
+// hand the result to DispatchEnqueued.
+func (t *Tasks) ReplayDeadLetter(ctx context.Context, tx postgres.Tx, org, taskID ids.ID, again Again, by string) (Enqueued, error) {
 	d, err := openLetter(ctx, tx, org, taskID)
 	if err != nil {
 		return Enqueued{}, err
 	}
-	list, err := t.replay(ctx, tx, org, []DeadLetter{d}, newKey, by, nil)
+	list, err := t.replay(ctx, tx, org, []DeadLetter{d}, again, by, nil)
 	if err != nil {
 		return Enqueued{}, err
 	}
@@ -26,11 +33,11 @@ func (t *Tasks) ReplayDeadLetter(ctx context.Context, tx postgres.Tx, org, taskI
 }
 
 // replay queues the tasks of open dead letters that are locked, each at its time if there are times, and resolves the letters.
-func (t *Tasks) replay(ctx context.Context, tx postgres.Tx, org ids.ID, letters []DeadLetter, newKey bool, by string, at []time.Time) ([]Enqueued, error) {
+func (t *Tasks) replay(ctx context.Context, tx postgres.Tx, org ids.ID, letters []DeadLetter, again Again, by string, at []time.Time) ([]Enqueued, error) {
 	specs := make([]Spec, len(letters))
 	was, now := make([]ids.ID, len(letters)), make([]*ids.ID, len(letters))
 	for i := range letters {
-		s, err := letters[i].again(newKey)
+		s, err := letters[i].again(again)
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +57,7 @@ func (t *Tasks) replay(ctx context.Context, tx postgres.Tx, org ids.ID, letters 
 }
 
 // again is the task of the letter, to be queued once more. It has no name and no unique key: they were the first one's.
-func (d *DeadLetter) again(newKey bool) (Spec, error) {
+func (d *DeadLetter) again(again Again) (Spec, error) {
 	var was struct {
 		Queue          string          `json:"queue"`
 		Destination    string          `json:"destination"`
@@ -81,11 +88,34 @@ func (d *DeadLetter) again(newKey bool) (Spec, error) {
 	if len(was.RetryConfig) > 0 && string(was.RetryConfig) != "null" {
 		s.Retry = was.RetryConfig
 	}
+	if again.Request != nil {
+		if err := s.edit(*again.Request); err != nil {
+			return Spec{}, err
+		}
+	}
 	switch {
-	case newKey:
+	case again.NewKey:
 		s.IdempotencyKey = ""
 	case s.IdempotencyKey == "":
 		s.IdempotencyKey = ids.Format(Prefix, d.TaskID)
 	}
 	return s, nil
+}
+
+// edit has the task send another request.
+func (s *Spec) edit(r HTTPRequest) error {
+	if s.Kind != KindHTTP {
+		return ErrNotReplayable
+	}
+	var args HTTPArgs
+	if err := json.Unmarshal(s.Args, &args); err != nil {
+		return fmt.Errorf("read the request of a task: %w", err)
+	}
+	args.Request = r
+	raw, err := json.Marshal(args)
+	if err != nil {
+		return fmt.Errorf("write the request of a task: %w", err)
+	}
+	s.Args = raw
+	return nil
 }
