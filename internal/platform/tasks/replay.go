@@ -136,18 +136,16 @@ func (t *Tasks) BeginReplay(ctx context.Context, tx postgres.Tx, r Replay) (Repl
 }
 
 const (
-	replayColumns = `
-	select r.org_id, r.id, r.filter, r.new_key, r.max_dispatches_per_second, r.canary, r.stop_at_failure_percent, r.requested_by, r.state,
+	replayColumns = `r.org_id, r.id, r.filter, r.new_key, r.max_dispatches_per_second, r.canary, r.stop_at_failure_percent, r.requested_by, r.state,
 		r.replayed, r.succeeded, r.failed, r.taken_back, r.created_at, r.updated_at, r.ended_at, r.after_dead_at, r.after_task_id,
-		r.until_dead_at, r.next_at, r.exhausted
-	from task_replay r`
+		r.until_dead_at, r.next_at, r.exhausted`
 
-	replaySQL = replayColumns + ` where r.org_id = $1 and r.id = $2`
+	replaySQL = `select ` + replayColumns + ` from task_replay r where r.org_id = $1 and r.id = $2`
 
 	lockReplaySQL = replaySQL + ` for update`
 
 	// hot
-	listReplaysSQL = replayColumns + ` where r.org_id = $1 and r.id < $2 order by r.id desc limit $3`
+	listReplaysSQL = `select ` + replayColumns + ` from task_replay r where r.org_id = $1 and r.id < $2 order by r.id desc limit $3`
 )
 
 // Replay reads a replay with its progress.
