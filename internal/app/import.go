@@ -31,6 +31,7 @@ const importProblemsShown = 100
 type importFlags struct {
 	sender      taskSender
 	as          string
+	at          string
 	template    string
 	inline      importer.TemplateText
 	headers     []string
@@ -85,6 +86,8 @@ func (f *importFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.sender.destination, "destination", "", "what the requests go to (required)")
 	flags.StringVar(&f.sender.queue, "queue", "default", "the queue they wait in")
 	flags.Int32Var(&f.sender.priority, "priority", 1, "1 to 4, 1 first")
+	flags.StringVar(&f.at, "schedule-time", "", "when they are wanted: RFC 3339, or from now, such as 2h (default: at once)")
+	flags.StringArrayVar(&f.sender.tags, "tag", nil, "a tag of every task, beside the import's name; may be repeated")
 	flags.StringVar(&f.template, "template", "", "JSON file with any of method, path, headers, body, name, unique_key, limit_key, ordering_key,\n"+
 		"fairness_key, subject_type, subject_id; the flags below count more")
 	flags.StringVar(&f.inline.Method, "method", "", "template of the method (default: POST)")
@@ -125,6 +128,14 @@ func (f *importFlags) read(path string) (*importer.Import, error) {
 	}
 	if f.sender.priority < 1 || f.sender.priority > 4 {
 		problems = append(problems, "--priority: it is from 1 to 4")
+	}
+	if f.at != "" {
+		at, err := readMoment(f.at)
+		if err != nil {
+			problems = append(problems, "--schedule-time: "+err.Error())
+		} else if moment, err := time.Parse(time.RFC3339, at); err == nil {
+			f.sender.at = &moment
+		}
 	}
 	comma, size := utf8.DecodeRuneInString(strings.ReplaceAll(f.delimiter, `\t`, "\t"))
 	if f.delimiter == "" {

@@ -96,14 +96,16 @@ func people(n int) string {
 func TestAFileBecomesTasks(t *testing.T) {
 	t.Parallel()
 	c, path := newCounter(t), filepath.Join(t.TempDir(), "people.csv")
-	code, out, errs := c.importFile(t, path, people(2500), "--queue", "q", "--method", "PUT", "--header", "X-Tenant: t{{.id}}", "--priority", "2", "--subject-id", "{{.id}}")
+	code, out, errs := c.importFile(t, path, people(2500), "--queue", "q", "--method", "PUT", "--header", "X-Tenant: t{{.id}}", "--priority", "2", "--subject-id", "{{.id}}",
+		"--schedule-time", "2100-01-01T00:00:00Z", "--tag", "nightly")
 	if code != 0 || len(c.tasks) != 2500 || c.requests != 3 || !strings.Contains(out, "2500 records, 2500 tasks queued, 0 there already, 0 skipped") {
 		t.Fatalf("%d %s %s: %d tasks in %d requests", code, out, errs, len(c.tasks), c.requests)
 	}
 	task := c.tasks[41]
 	if task.Destination != "crm" || *task.Queue != "q" || *task.Priority != 2 || task.HTTPRequest.Method != "PUT" || task.HTTPRequest.URL != "/c/41" ||
 		*task.HTTPRequest.Body != `{"id":"41","name":"n, 41"}` || (*task.HTTPRequest.Headers)["X-Tenant"] != "t41" || *task.SubjectID != "41" ||
-		!strings.HasPrefix(*task.UniqueKey, "people-") || !strings.HasSuffix(*task.UniqueKey, "-crm/43") || *task.UniquePeriodSeconds != 2_592_000 || task.Name != nil {
+		!strings.HasPrefix(*task.UniqueKey, "people-") || !strings.HasSuffix(*task.UniqueKey, "-crm/43") || *task.UniquePeriodSeconds != 2_592_000 || task.Name != nil ||
+		task.ScheduleTime.Year() != 2100 || len(*task.Tags) != 2 || (*task.Tags)[0]+"/43" != *task.UniqueKey || (*task.Tags)[1] != "nightly" {
 		t.Errorf("%+v", task)
 	}
 	code, out, _ = c.importFile(t, path, "", "--queue", "q")

@@ -21,6 +21,7 @@ const (
 	sendPauseFirst   = 200 * time.Millisecond
 	sendPauseLongest = 10 * time.Second
 	sendUniqueFor    = 30 * 24 * time.Hour // how long a record is known
+	tagBytesMax      = 100                 // of a tag, as the API has it
 )
 
 // taskSender queues the tasks of an import by the API.
@@ -29,6 +30,8 @@ type taskSender struct {
 	queue       string
 	destination string
 	priority    int32
+	at          *time.Time // when the tasks are wanted; nil: at once
+	tags        []string   // beside the import's name
 }
 
 // send queues a batch. The API takes all tasks of a request or none, so those that it refuses are left out of the next.
@@ -66,8 +69,9 @@ func (s *taskSender) send(ctx context.Context, batch []importer.Task) ([]importe
 }
 
 func (s *taskSender) request(t *importer.Task) client.TaskRequest {
+	tags := append([]string{fmt.Sprintf("%.*s", tagBytesMax, t.Import)}, s.tags...)
 	r := client.TaskRequest{
-		Destination: s.destination, Queue: &s.queue, Priority: &s.priority,
+		Destination: s.destination, Queue: &s.queue, Priority: &s.priority, ScheduleTime: s.at, Tags: &tags,
 		HTTPRequest: client.HTTPRequest{Method: client.HTTPMethod(t.Method), URL: t.Path},
 		Name:        given(t.Name), UniqueKey: given(t.UniqueKey), LimitKey: given(t.LimitKey), OrderingKey: given(t.OrderingKey),
 		FairnessKey: given(t.FairnessKey), SubjectType: given(t.SubjectType), SubjectID: given(t.SubjectID),

@@ -42,6 +42,7 @@ const (
 // Task is a record made into what is to be called.
 type Task struct {
 	Line        int64             `json:"-"` // where its record begins
+	Import      string            `json:"-"` // the name of its import
 	Name        string            `json:"name,omitempty"`
 	Method      string            `json:"method"`
 	Path        string            `json:"path"`

@@ -126,6 +126,7 @@ func (r *run) read() (task Task, made bool, err error) {
 	record, err := r.in.next()
 	if err == nil {
 		task, err = r.Template.render(record, r.report.Name+"/"+strconv.FormatInt(record.line, 10))
+		task.Import = r.report.Name
 	}
 	problem, isProblem := errors.AsType[*Problem](err)
 	_, isFatal := errors.AsType[*fatal](err)
