@@ -66,8 +66,8 @@ type Config struct {
 	TaskWorkers int
 	// TaskLeaseSeconds is how long a task stays with a node that has stopped answering before another takes it over.
 	TaskLeaseSeconds int
-	// TaskHistoryDays is how long tasks, their attempts, and dead letters that were resolved are kept, in whole months that
-	// end before that. A month in which a task was queued that is still to be done is kept, and so are open dead letters.
+	// TaskHistoryDays is how long tasks, their attempts, dead letters that were resolved and replays that have ended are kept, in
+	// whole months that end before that. A month in which a task was queued that is still to be done is kept, and so are open dead letters.
 	TaskHistoryDays int
 
 	// LogLevel is the lowest level that is logged.

@@ -75,7 +75,7 @@ func settings() []setting {
 			func(c *Config) *int { return &c.TaskWorkers }),
 		number("task-lease-seconds", "seconds", "how long a silent node keeps a task before another takes it over",
 			func(c *Config) *int { return &c.TaskLeaseSeconds }),
-		number("task-history-days", "days", "how long tasks, attempts and resolved dead letters are kept, in whole months",
+		number("task-history-days", "days", "how long tasks, attempts, resolved dead letters and ended replays are kept, in whole months",
 			func(c *Config) *int { return &c.TaskHistoryDays }),
 		logLevelSetting(),
 		text("log-format", "format", "json or text",

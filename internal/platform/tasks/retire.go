@@ -22,8 +22,36 @@ const retireLettersSQL = `
 		order by d.resolved_at limit 5000 for update skip locked
 	)`
 
+// What became of each task of a replay goes first, some at a time: there may be a million.
+
+const retireItemsSQL = `
+	delete from task_replay_item
+	where (org_id, replay_id, number) in (
+		select i.org_id, i.replay_id, i.number
+		from task_replay r
+		join task_replay_item i on i.org_id = r.org_id and i.replay_id = r.id
+		where r.ended_at < $1 and not exists (select from task t where t.org_id = r.org_id and t.id = r.task_id)
+		order by r.ended_at limit 5000 for update of i skip locked
+	)`
+
+const retireReplaysSQL = `
+	delete from task_replay
+	where (org_id, id) in (
+		select r.org_id, r.id
+		from task_replay r
+		where r.ended_at < $1 and not exists (select from task t where t.org_id = r.org_id and t.id = r.task_id)
+			and not exists (select from task_replay_item i where i.org_id = r.org_id and i.replay_id = r.id)
+		order by r.ended_at limit 5000 for update skip locked
+	)`
+
+const (
+	retireSize = 5000 // rows a statement
+	retiresMax = 20   // statements of one kind
+)
+
 // Retire drops the months of tasks and attempts that ended before the given time, and the dead letters of theirs that were resolved
-// before it. It returns what it has dropped. Open dead letters stay: they have in them what a replay needs.
+// before it, and the replays that ended before it. It returns what it has dropped. Open dead letters stay: they have in them what a
+// replay needs.
 func (t *Tasks) Retire(ctx context.Context, before time.Time) ([]string, error) {
 	var oldest *ids.ID
 	if err := t.db.Pool().QueryRow(ctx, oldestLiveSQL).Scan(&oldest); err != nil {
@@ -40,14 +68,24 @@ func (t *Tasks) Retire(ctx context.Context, before time.Time) ([]string, error) 
 			return dropped, err
 		}
 	}
-	for range 20 {
-		tag, err := t.db.Pool().Exec(ctx, retireLettersSQL, before)
-		if err != nil {
-			return dropped, fmt.Errorf("forget resolved dead letters: %w", err)
-		}
-		if tag.RowsAffected() < 5000 {
-			break
+	for _, sql := range []string{retireLettersSQL, retireItemsSQL, retireReplaysSQL} {
+		if err := t.forgetOld(ctx, sql, before); err != nil {
+			return dropped, err
 		}
 	}
 	return dropped, nil
+}
+
+// forgetOld deletes what is older than a time, some at a time. What is left is for the next sweep.
+func (t *Tasks) forgetOld(ctx context.Context, sql string, before time.Time) error {
+	for range retiresMax {
+		tag, err := t.db.Pool().Exec(ctx, sql, before)
+		if err != nil {
+			return fmt.Errorf("forget resolved dead letters and replays: %w", err)
+		}
+		if tag.RowsAffected() < retireSize {
+			return nil
+		}
+	}
+	return nil
 }

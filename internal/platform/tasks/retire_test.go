@@ -35,3 +35,27 @@ func TestOldMonthsGoWhenNothingInThemIsToBeDone(t *testing.T) {
 		t.Fatal("the open letter stays, the resolved one goes")
 	}
 }
+
+func TestReplaysThatHaveEndedGoWithTheirTasks(t *testing.T) {
+	b := setup(t)
+	node := b.node("a", Config{})
+	kept := b.queueOnly(node, b.spec(0))[0]
+	b.exec(`insert into task_replay (org_id, id, task_id, filter, new_key, max_dispatches_per_second, canary, stop_at_failure_percent, requested_by, state,
+			after_dead_at, after_task_id, until_dead_at, next_at, created_at, updated_at, ended_at)
+		select $1, gen_random_uuid(), case when w.kept then $2::uuid else gen_random_uuid() end, '{}', false, 1, 0, 0, w.name, w.state, now(), $1, now(), now(), now(), now(), w.ended_at
+		from (values ('old', false, 'completed', '2020-02-01'::timestamptz), ('cancelled', false, 'cancelled', '2020-02-01'),
+			('late', false, 'stopped', now()), ('under way', false, 'running', null), ('shown', true, 'completed', '2020-02-01'))
+			as w (name, kept, state, ended_at)`, b.org, kept.ID)
+	b.exec(`insert into task_replay_item (org_id, replay_id, number, letter_id, task_id, outcome)
+		select org_id, id, n, id, id, case when n % 2 = 0 then 'failed' end from task_replay cross join generate_series(1, 3000) n`)
+	if _, err := node.Retire(t.Context(), time.Now().AddDate(0, -2, 0)); err != nil {
+		t.Fatal(err)
+	}
+	var left string
+	if err := b.db.Pool().QueryRow(t.Context(), `select string_agg(requested_by, ', ' order by requested_by) from task_replay`).Scan(&left); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.count(`select count(*) from task_replay_item`); left != "late, shown, under way" || n != 9000 {
+		t.Fatalf("left are %s, and %d of their tasks", left, n)
+	}
+}
