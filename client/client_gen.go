@@ -214,18 +214,21 @@ func (e DestinationAuthType) Valid() bool {
 
 // Defines values for DestinationChangeClassifier.
 const (
-	DestinationChangeClassifierDeadLetter  DestinationChangeClassifier = "dead_letter"
-	DestinationChangeClassifierHold        DestinationChangeClassifier = "hold"
-	DestinationChangeClassifierRateLimited DestinationChangeClassifier = "rate_limited"
-	DestinationChangeClassifierRetry       DestinationChangeClassifier = "retry"
-	DestinationChangeClassifierSucceeded   DestinationChangeClassifier = "succeeded"
-	DestinationChangeClassifierUnknown     DestinationChangeClassifier = "unknown"
+	DestinationChangeClassifierDeadLetter             DestinationChangeClassifier = "dead_letter"
+	DestinationChangeClassifierDestinationRateLimited DestinationChangeClassifier = "destination_rate_limited"
+	DestinationChangeClassifierHold                   DestinationChangeClassifier = "hold"
+	DestinationChangeClassifierRateLimited            DestinationChangeClassifier = "rate_limited"
+	DestinationChangeClassifierRetry                  DestinationChangeClassifier = "retry"
+	DestinationChangeClassifierSucceeded              DestinationChangeClassifier = "succeeded"
+	DestinationChangeClassifierUnknown                DestinationChangeClassifier = "unknown"
 )
 
 // Valid indicates whether the value is a known member of the DestinationChangeClassifier enum.
 func (e DestinationChangeClassifier) Valid() bool {
 	switch e {
 	case DestinationChangeClassifierDeadLetter:
+		return true
+	case DestinationChangeClassifierDestinationRateLimited:
 		return true
 	case DestinationChangeClassifierHold:
 		return true
@@ -244,18 +247,21 @@ func (e DestinationChangeClassifier) Valid() bool {
 
 // Defines values for DestinationRequestClassifier.
 const (
-	DestinationRequestClassifierDeadLetter  DestinationRequestClassifier = "dead_letter"
-	DestinationRequestClassifierHold        DestinationRequestClassifier = "hold"
-	DestinationRequestClassifierRateLimited DestinationRequestClassifier = "rate_limited"
-	DestinationRequestClassifierRetry       DestinationRequestClassifier = "retry"
-	DestinationRequestClassifierSucceeded   DestinationRequestClassifier = "succeeded"
-	DestinationRequestClassifierUnknown     DestinationRequestClassifier = "unknown"
+	DestinationRequestClassifierDeadLetter             DestinationRequestClassifier = "dead_letter"
+	DestinationRequestClassifierDestinationRateLimited DestinationRequestClassifier = "destination_rate_limited"
+	DestinationRequestClassifierHold                   DestinationRequestClassifier = "hold"
+	DestinationRequestClassifierRateLimited            DestinationRequestClassifier = "rate_limited"
+	DestinationRequestClassifierRetry                  DestinationRequestClassifier = "retry"
+	DestinationRequestClassifierSucceeded              DestinationRequestClassifier = "succeeded"
+	DestinationRequestClassifierUnknown                DestinationRequestClassifier = "unknown"
 )
 
 // Valid indicates whether the value is a known member of the DestinationRequestClassifier enum.
 func (e DestinationRequestClassifier) Valid() bool {
 	switch e {
 	case DestinationRequestClassifierDeadLetter:
+		return true
+	case DestinationRequestClassifierDestinationRateLimited:
 		return true
 	case DestinationRequestClassifierHold:
 		return true

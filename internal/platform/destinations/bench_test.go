@@ -63,7 +63,7 @@ func BenchmarkEntry(b *testing.B) {
 	b.Run("gate", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			e.Gate()
+			e.Gate("")
 		}
 	})
 	b.Run("limits", func(b *testing.B) {
@@ -75,7 +75,7 @@ func BenchmarkEntry(b *testing.B) {
 	b.Run("learn", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			e.Learn(e.Begin(), ok)
+			e.Learn(e.Begin(""), ok)
 		}
 	})
 }

@@ -198,7 +198,7 @@ func TestPauseAndResume(t *testing.T) {
 	for _, until := range []time.Time{{}, soon} {
 		paused, err := h.pause(until, "they asked")
 		hold, held := paused.State.Hold(time.Now())
-		if err != nil || !held || hold != (Hold{HeldByOperator, until, "they asked"}) {
+		if err != nil || !held || hold != (Hold{Reason: HeldByOperator, Until: until, Detail: "they asked"}) {
 			t.Fatal(hold, held, err)
 		}
 		if got := h.read("api"); !reflect.DeepEqual(got, paused) {

@@ -20,9 +20,9 @@ func TestDamagedDestinationsAreReported(t *testing.T) {
 	})
 	e := h.entry(h.Destinations, "other")
 	for range 10 {
-		e.Learn(e.Begin(), answer(ClassRetry, 500))
+		e.Learn(e.Begin(""), answer(ClassRetry, 500))
 	}
-	e.Learn(e.Begin(), answer(ClassRateLimited, 429, after(time.Hour)))
+	e.Learn(e.Begin(""), answer(ClassRateLimited, 429, after(time.Hour)))
 	h.refresh(h.Destinations)
 	h.closed(HeldByRetryAfter, e)
 	for _, c := range []struct {

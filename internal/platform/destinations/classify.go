@@ -19,11 +19,15 @@ const (
 	ClassHold        Class = "hold"         // the credentials are refused: nothing more is sent until somebody has acted
 	ClassRateLimited Class = "rate_limited" // turned away before anything was done; come back after RetryAfter
 	ClassUnknown     Class = "unknown"      // something was sent and no answer came: it may have been done
+
+	// classEverybodyLimited is what a Classifier calls being turned away, where it is not for the rate of the request's limit key
+	// but for that of all. It comes out as ClassRateLimited.
+	classEverybodyLimited Class = "destination_rate_limited"
 )
 
 // classes lists them.
 func classes() []Class {
-	return []Class{ClassSucceeded, ClassRetry, ClassDeadLetter, ClassHold, ClassRateLimited, ClassUnknown}
+	return []Class{ClassSucceeded, ClassRetry, ClassDeadLetter, ClassHold, ClassRateLimited, ClassUnknown, classEverybodyLimited}
 }
 
 // failures that a Classifier may speak about: those after which something may have been done. Before that, all are

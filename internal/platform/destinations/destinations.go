@@ -2,8 +2,8 @@
 // there. It knows their address and credentials, sends requests to them, says what became of each, and holds back what
 // should not be sent now.
 //
-// It owns the tables destination (what people set) and destination_state (what is learned at run time: pauses, the breaker,
-// the learned limit), and publishes destination.paused and destination.resumed.
+// It owns the tables destination (what people set), destination_state (what is learned at run time: pauses, the breaker,
+// the learned limit) and destination_limited_key (which limit keys have used up their part), and publishes destination.paused and destination.resumed.
 package destinations
 
 import (

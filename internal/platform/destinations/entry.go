@@ -29,6 +29,9 @@ type Entry struct {
 	// What this node knows ahead of the others, until it has been recorded and read back.
 	limitedUntil time.Time
 	refused      bool
+
+	limitedKeys  map[string]time.Time // limit keys that are held, and until when
+	keysRevision int64                // up to which the database's are known
 }
 
 // Target is the destination to send to.
@@ -39,8 +42,9 @@ func (e *Entry) Target() *Target {
 }
 
 // Gate tells whether requests may be sent now, as far as the Limits allow: those let a few through when the breaker is half
-// open. Else it tells why not, and until when at the least, by the database's clock as this node knows it.
-func (e *Entry) Gate() (Hold, bool) {
+// open. Else it tells why not, and until when at the least, by the database's clock as this node knows it. A limit key may be
+// held by itself.
+func (e *Entry) Gate(limitKey string) (Hold, bool) {
 	now := e.d.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -52,7 +56,12 @@ func (e *Entry) Gate() (Hold, bool) {
 	if e.refused && state.Auth.HeldAt.IsZero() {
 		state.Auth.HeldAt, state.LastError = now, e.pending.LastError
 	}
-	return state.Hold(now)
+	hold, held := state.Hold(now)
+	until := e.limitedKeys[limitKey]
+	if limitKey == "" || !until.After(now) || held && (hold.Until.IsZero() || hold.Until.After(until)) {
+		return hold, held
+	}
+	return Hold{Reason: HeldByRetryAfter, Until: until, LimitKey: limitKey}, true
 }
 
 // Gone tells that the entry is not refreshed any more: the destination was deleted, or nobody asked about it for a minute.
@@ -64,15 +73,20 @@ func (e *Entry) Gone() bool {
 
 // Ticket is the moment at which a request was begun: what comes of it is understood by that.
 type Ticket struct {
-	version int64
-	spell   int64
+	version  int64
+	spell    int64
+	limitKey string // empty: it is not counted by a key
 }
 
-// Begin is called when a request is about to be sent.
-func (e *Entry) Begin() Ticket {
+// Begin is called when a request of a limit key is about to be sent.
+func (e *Entry) Begin(limitKey string) Ticket {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return Ticket{version: e.target.Version, spell: e.target.State.Breaker.Spell}
+	t := Ticket{version: e.target.Version, spell: e.target.State.Breaker.Spell}
+	if limitKey != "" && e.target.keyed() {
+		t.limitKey = limitKey
+	}
+	return t
 }
 
 // Learn takes what an answer teaches. It costs nothing but memory; all nodes know within about a second, and this one at
@@ -100,17 +114,21 @@ func (e *Entry) Learn(t Ticket, r Response) {
 	if r.Sent == egress.SentYes && (r.Class == ClassHold || r.Class == ClassDeadLetter || r.Class == ClassRateLimited) {
 		tally.Refusals++
 	}
-	wait := r.RetryAfter
+	wait, keyed := r.RetryAfter, t.limitKey != "" && r.ofKey()
 	if r.Class == ClassRateLimited {
-		p.Limited = p.Limited || r.Status != http.StatusServiceUnavailable
+		p.Limited = p.Limited || r.Status != http.StatusServiceUnavailable && !keyed
 	} else if r.Advice.Exhausted && r.Advice.Wait() > e.target.paced() {
 		wait = max(wait, r.Advice.Wait()) // nothing is left: the next one would be turned away
 	}
-	if told := e.target.told(r.Advice.Quotas); told > 0 {
+	if told := e.target.told(r.Advice.Quotas); told > 0 && t.limitKey == "" {
 		p.Told = told
 	}
-	if until := now.Add(wait); wait > 0 && until.After(e.limitedUntil) {
-		e.limitedUntil, p.PauseFor, urgent = until, max(p.PauseFor, wait), true
+	switch {
+	case wait <= 0:
+	case keyed:
+		urgent = e.holdKey(t.limitKey, now, wait) || urgent
+	default:
+		urgent = e.holdAll(now, wait) || urgent
 	}
 	if r.Error != "" && r.Class != ClassDeadLetter {
 		p.LastError = r.Error
@@ -146,7 +164,7 @@ func (d *Delta) tally(spell int64) *Tally {
 
 // empty tells whether there is nothing to record.
 func (d *Delta) empty() bool {
-	return len(d.Tallies) == 0 && !d.Limited && d.Told == 0 && d.PauseFor == 0 && !d.Refused && !d.Renewed
+	return len(d.Tallies) == 0 && !d.Limited && d.Told == 0 && d.PauseFor == 0 && len(d.Keys) == 0 && !d.Refused && !d.Renewed
 }
 
 // take gives what is to be recorded, and begins anew.
@@ -173,6 +191,12 @@ func (e *Entry) putBack(l Lesson) {
 	}
 	p := &e.pending
 	p.Limited, p.PauseFor = p.Limited || later.Limited, max(p.PauseFor, later.PauseFor)
+	for key, pause := range later.Keys {
+		if p.Keys == nil {
+			p.Keys = map[string]time.Duration{}
+		}
+		p.Keys[key] = max(p.Keys[key], pause)
+	}
 	p.Renewed = p.Renewed || later.Renewed
 	if later.Told > 0 {
 		p.Told = later.Told

@@ -18,14 +18,14 @@ func TestOnlyAnswersShowThatSomebodyAnswers(t *testing.T) {
 		{Class: ClassRateLimited, Sent: egress.SentYes, ErrorCode: codeTokenRenewed},
 		{Class: ClassSucceeded, Sent: egress.SentYes, foreign: true},
 	} {
-		e.Learn(e.Begin(), r)
+		e.Learn(e.Begin(""), r)
 	}
 	h.refresh(h.Destinations)
 	if b := h.read("api").State.Breaker; b.Position != BreakerHalfOpen || b.Successes != 0 {
 		t.Fatalf("%+v", b)
 	}
 	for range 5 {
-		e.Learn(e.Begin(), answer(ClassDeadLetter, 404))
+		e.Learn(e.Begin(""), answer(ClassDeadLetter, 404))
 	}
 	h.refresh(h.Destinations)
 	if b := h.read("api").State.Breaker; b.Position != BreakerClosed {

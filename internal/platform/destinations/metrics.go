@@ -18,6 +18,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	tokens   *prometheus.CounterVec
 	held     *prometheus.GaugeVec
+	keys     *prometheus.GaugeVec
 	learned  *prometheus.GaugeVec
 	mu       sync.Mutex
 	names    map[string]bool
@@ -39,11 +40,14 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "kontor_destination_held", Help: "1 for a destination to which nothing is sent now, by the reason; of those that this node uses.",
 		}, []string{"destination", "reason"}),
+		keys: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "kontor_destination_limited_keys", Help: "Limit keys for which nothing is sent to a destination now, because it asked for that; of those that this node uses.",
+		}, []string{"destination"}),
 		learned: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "kontor_destination_learned_ratio", Help: "The share of its configured limits that a destination has been seen to bear.",
 		}, []string{"destination"}),
 	}
-	registry.MustRegister(m.requests, m.duration, m.tokens, m.held, m.learned)
+	registry.MustRegister(m.requests, m.duration, m.tokens, m.held, m.keys, m.learned)
 	return m
 }
 
@@ -58,12 +62,16 @@ func (m *metrics) observe(name string, r *Response) {
 // show sets the gauges anew. Of several destinations with one name, in different organisations, the worst off is shown.
 func (m *metrics) show(entries []*Entry, now time.Time) {
 	m.held.Reset()
+	m.keys.Reset()
 	least := map[string]int64{}
 	for _, e := range entries {
 		t := e.Target()
 		name := m.label(t.Name)
 		if h, held := t.State.Hold(now); held {
 			m.held.WithLabelValues(name, string(h.Reason)).Set(1)
+		}
+		if n := e.keysHeld(); n > 0 {
+			m.keys.WithLabelValues(name).Add(float64(n))
 		}
 		learned := t.State.Learned.Share(now)
 		if lowest, seen := least[name]; !seen || learned < lowest {

@@ -40,7 +40,7 @@ func after(d time.Duration) func(*Response) { return func(r *Response) { r.Retry
 func (h *house) closed(reason HoldReason, entries ...*Entry) {
 	h.Helper()
 	for i, e := range entries {
-		if hold, held := e.Gate(); !held || hold.Reason != reason {
+		if hold, held := e.Gate(""); !held || hold.Reason != reason {
 			h.Fatalf("node %d: %+v, %v, want %s", i+1, hold, held, reason)
 		}
 	}
@@ -49,7 +49,7 @@ func (h *house) closed(reason HoldReason, entries ...*Entry) {
 func (h *house) open(entries ...*Entry) {
 	h.Helper()
 	for i, e := range entries {
-		if hold, held := e.Gate(); held {
+		if hold, held := e.Gate(""); held {
 			h.Fatalf("node %d: %+v", i+1, hold)
 		}
 	}
@@ -67,7 +67,7 @@ func TestWhatOneNodeIsToldAllObey(t *testing.T) {
 	made := h.create("api", func(s *Settings) { s.RateLimits = []RateLimit{{Name: "second", Limit: 10, PeriodSeconds: 1}} })
 	first, second, one, two := h.pair("api")
 	h.open(one, two)
-	one.Learn(one.Begin(), answer(ClassRateLimited, 429, after(time.Minute)))
+	one.Learn(one.Begin(""), answer(ClassRateLimited, 429, after(time.Minute)))
 	h.closed(HeldByRetryAfter, one) // at once
 	h.open(two)
 	h.refresh(first, second)
@@ -77,16 +77,16 @@ func TestWhatOneNodeIsToldAllObey(t *testing.T) {
 		t.Fatalf("%+v, %s", state, left)
 	}
 	// A shorter time changes nothing, a longer one extends.
-	two.Learn(two.Begin(), answer(ClassRateLimited, 429, after(time.Second)))
+	two.Learn(two.Begin(""), answer(ClassRateLimited, 429, after(time.Second)))
 	h.refresh(second)
 	if got := h.read("api").State; !got.LimitedUntil.Equal(state.LimitedUntil) {
 		t.Fatalf("%+v", got)
 	}
-	two.Learn(two.Begin(), answer(ClassSucceeded, 200, func(r *Response) {
+	two.Learn(two.Begin(""), answer(ClassSucceeded, 200, func(r *Response) {
 		r.Advice = Advice{Exhausted: true, Reset: time.Hour, Quotas: []Quota{{5, time.Second}}}
 	}))
 	h.refresh(second, first)
-	if hold, _ := one.Gate(); time.Until(hold.Until) < 59*time.Minute {
+	if hold, _ := one.Gate(""); time.Until(hold.Until) < 59*time.Minute {
 		t.Fatalf("%+v", hold)
 	}
 	if got := h.read("api").State.Learned; got.Share(time.Now()) != 500 || got.Permille != 700 || got.Ceiling != 500 || one.Limits("")[0].Windows[0].Limit != 5 {
@@ -107,23 +107,23 @@ func TestABreakerCountsTheRequestsOfAllNodes(t *testing.T) {
 	h := newHouse(t)
 	made := h.create("api")
 	first, second, one, two := h.pair("api")
-	stale := two.Begin()
+	stale := two.Begin("")
 	for range 3 {
-		one.Learn(one.Begin(), answer(ClassRetry, 500))
-		two.Learn(two.Begin(), answer(ClassUnknown, 0))
-		one.Learn(one.Begin(), answer(ClassDeadLetter, 404)) // counts for nothing
+		one.Learn(one.Begin(""), answer(ClassRetry, 500))
+		two.Learn(two.Begin(""), answer(ClassUnknown, 0))
+		one.Learn(one.Begin(""), answer(ClassDeadLetter, 404)) // counts for nothing
 	}
-	two.Learn(two.Begin(), answer(ClassSucceeded, 200))
+	two.Learn(two.Begin(""), answer(ClassSucceeded, 200))
 	h.refresh(first, second)
 	if b := h.read("api").State.Breaker; b.Requests != 7 || b.Failures != 6 || b.Position != BreakerClosed {
 		t.Fatalf("%+v", b)
 	}
 	for range 3 {
-		one.Learn(one.Begin(), answer(ClassRetry, 503))
+		one.Learn(one.Begin(""), answer(ClassRetry, 503))
 	}
 	h.refresh(first, second)
 	h.closed(HeldByBreaker, one, two)
-	hold, _ := two.Gate()
+	hold, _ := two.Gate("")
 	if left := time.Until(hold.Until); left < 20*time.Second || left > 30*time.Second || hold.Detail != "503" {
 		t.Fatalf("%+v", hold)
 	}
@@ -138,14 +138,14 @@ func TestABreakerCountsTheRequestsOfAllNodes(t *testing.T) {
 		if windows := one.Limits("")[0].Windows; windows[0].Limit != probes {
 			t.Fatalf("%+v", windows)
 		}
-		one.Learn(one.Begin(), answer(ClassSucceeded, 200))
+		one.Learn(one.Begin(""), answer(ClassSucceeded, 200))
 		h.refresh(first, second)
 	}
 	if got := h.read("api").State.Breaker; got.Position != BreakerClosed || one.Limits("") != nil || two.Limits("") != nil {
 		t.Fatalf("%+v", got)
 	}
 	for range 10 {
-		two.Learn(two.Begin(), answer(ClassRetry, 500))
+		two.Learn(two.Begin(""), answer(ClassRetry, 500))
 	}
 	h.refresh(second, first)
 	h.closed(HeldByBreaker, one, two)
@@ -189,7 +189,7 @@ func TestRefusedCredentialsHoldUntilTheyAreOthers(t *testing.T) {
 	first, second, one, two := h.pair("api")
 	send := func(node *Destinations, e *Entry) Response {
 		t.Helper()
-		ticket := e.Begin()
+		ticket := e.Begin("")
 		r := node.Send(t.Context(), e.Target(), Request{Method: http.MethodGet, URL: "/"})
 		e.Learn(ticket, r)
 		return r
@@ -210,7 +210,7 @@ func TestRefusedCredentialsHoldUntilTheyAreOthers(t *testing.T) {
 	// So does a change of the destination.
 	secret("old")
 	send(second, two)
-	late := one.Begin()
+	late := one.Begin("")
 	h.refresh(second, first)
 	h.closed(HeldByAuth, one, two)
 	none := Auth{Type: AuthNone}
@@ -242,13 +242,13 @@ func TestChangesAreSeenWithinASecondAndNothingIsAskedWhenNothingIsUsed(t *testin
 	began := time.Now()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for held := false; !held; _, held = entry.Gate() {
+	for held := false; !held; _, held = entry.Gate("") {
 		<-tick.C
 	}
 	if took := time.Since(began); took > 5*time.Second { // a second, and what a busy machine adds
 		t.Errorf("seen after %s", took)
 	}
-	entry.Learn(entry.Begin(), answer(ClassSucceeded, 200))
+	entry.Learn(entry.Begin(""), answer(ClassSucceeded, 200))
 	stop()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
@@ -270,14 +270,14 @@ func TestWhatCannotBeRecordedIsKept(t *testing.T) {
 	h := newHouse(t)
 	h.create("api")
 	entry := h.entry(h.Destinations, "api")
-	entry.Learn(entry.Begin(), answer(ClassRetry, 500))
+	entry.Learn(entry.Begin(""), answer(ClassRetry, 500))
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := h.Destinations.refresh(gone); err == nil {
 		t.Fatal("recorded without a database")
 	}
-	entry.Learn(entry.Begin(), answer(ClassSucceeded, 200))
-	entry.Learn(entry.Begin(), answer(ClassRateLimited, 429, after(time.Hour)))
+	entry.Learn(entry.Begin(""), answer(ClassSucceeded, 200))
+	entry.Learn(entry.Begin(""), answer(ClassRateLimited, 429, after(time.Hour)))
 	h.refresh(h.Destinations)
 	s := h.read("api").State
 	if s.Breaker.Requests != 2 || s.Breaker.Failures != 1 || time.Until(s.LimitedUntil) < 59*time.Minute || s.Learned.Permille != 700 {
@@ -311,7 +311,7 @@ func TestManyDestinationsAreRefreshedAtOnce(t *testing.T) {
 		t.Fatal(len(entries), err)
 	}
 	for _, e := range entries[:200] {
-		e.Learn(e.Begin(), answer(ClassRateLimited, 429, after(time.Hour)))
+		e.Learn(e.Begin(""), answer(ClassRateLimited, 429, after(time.Hour)))
 	}
 	h.refresh(h.Destinations)
 	h.closed(HeldByRetryAfter, entries[:200]...)
@@ -344,8 +344,8 @@ func TestNodesThatRecordAtOnceLoseNothing(t *testing.T) {
 			}
 			for range rounds {
 				for _, e := range entries {
-					e.Learn(e.Begin(), answer(ClassSucceeded, 200))
-					e.Learn(e.Begin(), answer(ClassRetry, 500))
+					e.Learn(e.Begin(""), answer(ClassSucceeded, 200))
+					e.Learn(e.Begin(""), answer(ClassRetry, 500))
 				}
 				if err := node.refresh(t.Context()); err != nil {
 					t.Error(err)

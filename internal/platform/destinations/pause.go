@@ -42,6 +42,11 @@ func (d *Destinations) Resume(ctx context.Context, tx postgres.Tx, orgID ids.ID,
 	if err != nil {
 		return Destination{}, err
 	}
+	if despiteRetryAfter {
+		if err := releaseKeys(ctx, tx, found.OrgID, found.ID); err != nil {
+			return Destination{}, err
+		}
+	}
 	return d.order(ctx, tx, found, now, func(s *State) {
 		s.Pause, s.Auth, s.Breaker = Pause{}, AuthHold{}, s.Breaker.Reset(now)
 		if despiteRetryAfter {

@@ -68,6 +68,7 @@ func (d *Destinations) record(ctx context.Context, tx postgres.Tx, lessons []Les
 	now = now.UTC() // the latest: the rows are in the order in which they were locked
 	var changed []Destination
 	var changes []change
+	var there []Lesson
 	next := 0
 	for i := range found {
 		before, after := found[i], found[i]
@@ -75,6 +76,7 @@ func (d *Destinations) record(ctx context.Context, tx postgres.Tx, lessons []Les
 			next++ // deleted
 		}
 		after.State = after.State.After(lessons[next].Delta, after.CircuitBreaker, after.Version, now)
+		there = append(there, lessons[next])
 		next++
 		changed, changes = append(changed, after), append(changes, change{before, after})
 	}
@@ -83,6 +85,7 @@ func (d *Destinations) record(ctx context.Context, tx postgres.Tx, lessons []Les
 	}
 	var b pgx.Batch
 	queueStates(&b, changed)
+	queueKeys(&b, there)
 	if err := d.announce(&b, changes, now); err != nil {
 		return err
 	}

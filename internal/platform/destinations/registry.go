@@ -109,18 +109,23 @@ func (d *Destinations) load(ctx context.Context, refs map[Ref]bool) error {
 	if len(list) > 0 {
 		d.registry.clock.set(now)
 	}
-	d.registry.mu.Lock()
-	defer d.registry.mu.Unlock()
-	for _, one := range list {
-		ref := Ref{one.OrgID, one.Name}
-		if d.registry.entries[ref] != nil {
-			continue // somebody else was faster
-		}
+	entries := make([]*Entry, len(list))
+	for i, one := range list {
 		target, err := d.newTarget(one, nil)
 		if err != nil {
 			return err
 		}
-		d.registry.entries[ref] = &Entry{d: d, target: target, usedAt: d.Now()}
+		entries[i] = &Entry{d: d, target: target, usedAt: d.Now()}
+	}
+	if err := d.readKeys(ctx, entries); err != nil {
+		return err
+	}
+	d.registry.mu.Lock()
+	defer d.registry.mu.Unlock()
+	for i, one := range list {
+		if ref := (Ref{one.OrgID, one.Name}); d.registry.entries[ref] == nil { // else somebody was faster
+			d.registry.entries[ref] = entries[i]
+		}
 	}
 	return nil
 }
@@ -180,6 +185,9 @@ func (d *Destinations) refresh(ctx context.Context) error {
 		return err
 	}
 	if err := d.reread(ctx, entries); err != nil {
+		return err
+	}
+	if err := d.readKeys(ctx, entries); err != nil {
 		return err
 	}
 	for _, e := range taught {

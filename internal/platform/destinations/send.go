@@ -40,6 +40,7 @@ type Response struct {
 	ErrorCode  string // a word; empty when it went well
 	Error      string // a sentence for people
 	foreign    bool   // it did not go to the destination's own host: nothing is learned from it
+	everybody  bool   // it was turned away for the rate of all, whatever its limit key
 	mark       string // of the secret that it was signed with
 }
 
@@ -166,6 +167,9 @@ func (t *Target) judge(method string, answer egress.Response, now time.Time, tim
 		out.Advice = readAdvice(answer.Header, clockOf(answer.Header, now))
 	}
 	out.Class = classify(t.Classifier, answer.Sent, answer.Status, answer.Failure, out.Advice).ofMethod(method)
+	if out.Class == classEverybodyLimited {
+		out.Class, out.everybody = ClassRateLimited, true
+	}
 	out.ErrorCode = errorCode(out.Class, answer.Status, answer.Failure)
 	switch out.Class {
 	case ClassRateLimited:

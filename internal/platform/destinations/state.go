@@ -43,6 +43,8 @@ type Hold struct {
 	Reason HoldReason
 	Until  time.Time // zero: until somebody acts
 	Detail string
+	// LimitKey is whose requests alone are held; empty: all are.
+	LimitKey string
 }
 
 // Hold tells what holds the destination at a moment. Of several holds it is the one that ends last.
@@ -55,16 +57,16 @@ func (s State) Hold(now time.Time) (Hold, bool) {
 		}
 	}
 	if s.Pause.Active && (s.Pause.Until.IsZero() || now.Before(s.Pause.Until)) {
-		consider(Hold{HeldByOperator, s.Pause.Until, s.Pause.Reason})
+		consider(Hold{Reason: HeldByOperator, Until: s.Pause.Until, Detail: s.Pause.Reason})
 	}
 	if !s.Auth.HeldAt.IsZero() {
-		consider(Hold{HeldByAuth, time.Time{}, s.LastError})
+		consider(Hold{Reason: HeldByAuth, Detail: s.LastError})
 	}
 	if s.Breaker.At(now).Position == BreakerOpen {
-		consider(Hold{HeldByBreaker, s.Breaker.OpenUntil, s.LastError})
+		consider(Hold{Reason: HeldByBreaker, Until: s.Breaker.OpenUntil, Detail: s.LastError})
 	}
 	if now.Before(s.LimitedUntil) {
-		consider(Hold{HeldByRetryAfter, s.LimitedUntil, s.LastError})
+		consider(Hold{Reason: HeldByRetryAfter, Until: s.LimitedUntil, Detail: s.LastError})
 	}
 	return longest, held
 }
@@ -73,12 +75,13 @@ func (s State) Hold(now time.Time) (Hold, bool) {
 type Delta struct {
 	Version   int64 // of the destination when the requests were sent
 	Tallies   []Tally
-	Limited   bool          // it was turned away for its rate
-	Told      int64         // the share of the limits that the other side says we have, in permille; 0: it says nothing
-	PauseFor  time.Duration // from now, at least
-	Refused   bool          // the credentials were refused,
-	Mark      string        // those of this secret
-	Renewed   bool          // the secret is no longer that of Mark: a hold for its sake ends
+	Limited   bool                     // it was turned away for its rate
+	Told      int64                    // the share of the limits that the other side says we have, in permille; 0: it says nothing
+	PauseFor  time.Duration            // from now, at least
+	Keys      map[string]time.Duration // limit keys that pause by themselves, from now, at least
+	Refused   bool                     // the credentials were refused,
+	Mark      string                   // those of this secret
+	Renewed   bool                     // the secret is no longer that of Mark: a hold for its sake ends
 	LastError string
 }
 

@@ -195,7 +195,7 @@ func validateClassifier(p *problems, c Classifier) {
 			p.add("classifier/"+cut(key, 60), "A key is a status such as 409, a class such as 5xx, or one of timed_out, connection_broken, response_malformed.")
 		}
 		if !slices.Contains(classes(), c[key]) {
-			p.add("classifier/"+cut(key, 60), "A value is one of succeeded, retry, dead_letter, hold, rate_limited, unknown.")
+			p.add("classifier/"+cut(key, 60), "A value is one of succeeded, retry, dead_letter, hold, rate_limited, destination_rate_limited, unknown.")
 		}
 	}
 }

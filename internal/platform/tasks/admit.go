@@ -115,7 +115,7 @@ func (t *Tasks) heldUntil(now time.Time, q *queueing) time.Time {
 	if q.entry == nil {
 		return later(until, now.Add(time.Second))
 	}
-	if hold, is := q.entry.Gate(); is {
+	if hold, is := q.entry.Gate(q.limitKey); is {
 		pause := forever
 		if !hold.Until.IsZero() {
 			pause = hold.Until.Sub(t.destinations.Now())

@@ -70,6 +70,9 @@ func (t *Tasks) gather(ctx context.Context, f *facts) error {
 		switch {
 		case err == nil:
 			f.destination = &d
+			if err := t.gatherKeyHold(ctx, f); err != nil {
+				return err
+			}
 		case !errors.Is(err, destinations.ErrNotFound):
 			return err
 		}
@@ -89,6 +92,18 @@ func (t *Tasks) gather(ctx context.Context, f *facts) error {
 		return err
 	}
 	return nil
+}
+
+// gatherKeyHold reads whether the destination wants nothing of the task's limit key.
+func (t *Tasks) gatherKeyHold(ctx context.Context, f *facts) error {
+	if f.task.LimitKey == "" {
+		return nil
+	}
+	hold, is, err := t.destinations.KeyHold(ctx, t.db.Pool(), f.task.OrgID, f.destination.ID, f.task.LimitKey)
+	if is {
+		f.keyHold = &hold
+	}
+	return err
 }
 
 // gatherLimits reads the limits of the task's line. Of one that nobody uses there is nothing to wait for.

@@ -85,7 +85,7 @@ func (t *Tasks) sendHTTP(ctx context.Context, task Task) Verdict {
 	if entry == nil || entry.Gone() {
 		return withheld(destinationMissingPause, "destination_missing", fmt.Errorf("there is no destination %q", task.Destination))
 	}
-	if hold, is := entry.Gate(); is {
+	if hold, is := entry.Gate(task.LimitKey); is {
 		return withheld(time.Second, string(hold.Reason), errors.New(hold.Detail)) // since it was claimed
 	}
 	if task.Interrupted {
@@ -133,7 +133,7 @@ func (t *Tasks) verify(ctx context.Context, entry *destinations.Entry, task *Tas
 
 // exchange sends one request and learns from the answer.
 func (t *Tasks) exchange(ctx context.Context, entry *destinations.Entry, task *Task, r *HTTPRequest) (destinations.Response, []byte) {
-	target, ticket := entry.Target(), entry.Begin()
+	target, ticket := entry.Target(), entry.Begin(task.LimitKey)
 	request := destinations.Request{
 		Method: r.Method, URL: r.URL, Header: http.Header{}, Body: r.Body, IdempotencyKey: task.IdempotencyKey, Traceparent: task.TraceParent,
 		Timeout: task.timeout, Begin: task.mayBegin,

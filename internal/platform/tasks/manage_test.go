@@ -62,6 +62,7 @@ func at[T any](v T) *T { return &v }
 func TestAQueueIsMadeChangedAndDeleted(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{})
+	node.Handle("test", Policy{}, func(context.Context, Task) Verdict { return Succeeded() })
 	q := b.makeQueue(node, "emails", QueueSettings{MaxDispatchesPerSecond: at(12)})
 	if q.State != QueueRunning || q.MaxBurstSize != 3 || q.MaxConcurrentDispatches != 100 || q.TaskTTLSeconds != 31*86400 || q.TombstoneTTLSeconds != 3600 ||
 		!strings.Contains(string(q.RetryConfig), `"max_attempts": 20`) || q.Version == 0 {

@@ -16,7 +16,7 @@ type Waiting struct {
 	Sentence  string    // for people
 	Until     time.Time // when what it waits for ends; zero: nobody knows, or when somebody acts
 	HeldBy    string    // WaitsForDestination: the hold's reason
-	Limit     string    // WaitsForLimit: its key
+	Limit     string    // WaitsForLimit: its key; WaitsForDestination: that of a limit key which is held by itself
 	Behind    ids.ID    // WaitsForTurn: the task whose turn it is
 	Position  int       // how many come before it, where that counts
 	More      bool      // there are more than Position
@@ -43,6 +43,7 @@ type facts struct {
 	task        Shown
 	queue       *Queue // nil: it was never made
 	destination *destinations.Destination
+	keyHold     *destinations.Hold // of the task's limit key alone; nil: there is none
 	limits      []limitFact
 	first       ids.ID // blocked: the task whose turn it is
 	before      int    // in its line, or before its turn
@@ -85,8 +86,17 @@ func (f *facts) gate() Waiting {
 		return Waiting{For: WaitsForMissing, Sentence: "There is no destination " + f.task.Destination + ". Make it again, or cancel the task."}
 	}
 	hold, is := d.State.Hold(f.now)
+	if k := f.keyHold; k != nil && (!is || !hold.Until.IsZero() && k.Until.After(hold.Until)) {
+		hold, is = *k, true
+	}
 	if !is || !outlasts(hold.Until) {
 		return Waiting{}
+	}
+	if hold.LimitKey != "" {
+		return Waiting{
+			For: WaitsForDestination, HeldBy: string(hold.Reason), Limit: "destination/" + d.Name + "/" + hold.LimitKey, Until: hold.Until,
+			Sentence: "The destination " + d.Name + " has asked that nothing be sent for the limit key " + hold.LimitKey + ending(hold.Until, "") + because(hold.Detail),
+		}
 	}
 	said := map[destinations.HoldReason]string{
 		destinations.HeldByOperator:   "is paused",

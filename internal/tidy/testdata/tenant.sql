@@ -83,6 +83,9 @@ select pg_temp.org(n), pg_temp.id(n, 12), 'api-' || n, 'https://api.example', '{
 from generate_series(:first, :last) n;
 insert into destination_state (org_id, destination_id)
 select pg_temp.org(n), pg_temp.id(n, 12) from generate_series(:first, :last) n;
+insert into destination_limited_key (org_id, destination_id, limit_key, limited_until, last_error, revision)
+select pg_temp.org(n), pg_temp.id(n, 12), 'tenant-' || k, now() + (n % 100 - 50) * interval '1 minute', '429 Too Many Requests', k
+from generate_series(:first, :last, 5) n, generate_series(1, 3) k;
 insert into limit_key (org_id, name, version, periods, limits, quiet_at)
 select pg_temp.org(n), 'destination/' || n, 1, '{0,60000000}', '{100,1000}', now() + (n % 600 - 5) * interval '1 second' from generate_series(:first, :last) n;
 insert into limit_lease (org_id, name, period, holder, node, held, usable, busy, want, unit, ends_at, turn)
