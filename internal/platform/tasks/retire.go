@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
@@ -68,23 +70,25 @@ func (t *Tasks) Retire(ctx context.Context, before time.Time) ([]string, error) 
 			return dropped, err
 		}
 	}
-	for _, sql := range []string{retireLettersSQL, retireItemsSQL, retireReplaysSQL} {
-		if err := t.forgetOld(ctx, sql, before); err != nil {
-			return dropped, err
+	pool := t.db.Pool()
+	for _, forget := range []func() (pgconn.CommandTag, error){
+		func() (pgconn.CommandTag, error) { return pool.Exec(ctx, retireLettersSQL, before) },
+		func() (pgconn.CommandTag, error) { return pool.Exec(ctx, retireItemsSQL, before) },
+		func() (pgconn.CommandTag, error) { return pool.Exec(ctx, retireReplaysSQL, before) },
+	} {
+		if err := repeatedly(forget); err != nil {
+			return dropped, fmt.Errorf("forget resolved dead letters and replays: %w", err)
 		}
 	}
 	return dropped, nil
 }
 
-// forgetOld deletes what is older than a time, some at a time. What is left is for the next sweep.
-func (t *Tasks) forgetOld(ctx context.Context, sql string, before time.Time) error {
+// repeatedly deletes some at a time. What is left is for the next sweep.
+func repeatedly(forget func() (pgconn.CommandTag, error)) error {
 	for range retiresMax {
-		tag, err := t.db.Pool().Exec(ctx, sql, before)
-		if err != nil {
-			return fmt.Errorf("forget resolved dead letters and replays: %w", err)
-		}
-		if tag.RowsAffected() < retireSize {
-			return nil
+		tag, err := forget()
+		if err != nil || tag.RowsAffected() < retireSize {
+			return err
 		}
 	}
 	return nil
