@@ -97,6 +97,7 @@ func filled(tb testing.TB, payments, transfers int) *postgres.DB {
 		{fillPaymentEventsSQL, payments},
 		{fillEntryEventsSQL, payments},
 		{fillTransferAccountsSQL, transfers},
+		{fillAccountEventsSQL, 0},
 		{fillTransferEntriesSQL, transfers},
 		{fillTransferPostingsSQL, transfers},
 		{fillTransferEventsSQL, transfers},
@@ -170,6 +171,10 @@ const (
 	select o.org, made(7, 3 * n + k), 'ledger_entry', made(3, 2 * n + case k when 2 then 1 else 0 end), (array['ledger.entry.pending', 'ledger.entry.settled', 'ledger.entry.posted'])[k + 1],
 		json_build_object('id', n, 'text', repeat('x', 200)), o.at + (3 * n + k) * interval '1 ms'
 	from origin o, generate_series(1, $1::bigint) n, generate_series(0, 2) k`
+
+	fillAccountEventsSQL = `
+	insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
+	select a.org_id, a.id, 'ledger_account', a.id, 'ledger.account.created', '{}', a.created_at from ledger_account a where $1::bigint = 0`
 
 	// Transfers go round 10,000 accounts, from each to the next.
 	fillTransferAccountsSQL = `

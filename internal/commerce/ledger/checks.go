@@ -56,6 +56,10 @@ func Proof() proof.Part {
 				Sentence: "Every change of an entry has its event.",
 			},
 			{
+				Name: "ledger.events.opened", SQL: untoldAccountsSQL,
+				Sentence: "Every account has the event of its creation, once, and every such event its account.",
+			},
+			{
 				Name: "ledger.events.grounded", SQL: ungroundedEventsSQL,
 				Sentence: "Every event about an entry has its entry.",
 			},
@@ -320,6 +324,18 @@ const untoldEntriesSQL = `
 			and e.recorded_at = c.recorded_at and (e.type in ('ledger.entry.posted', 'ledger.entry.pending')) = c.opening
 	)
 	order by c.org_id, c.entry_id, c.recorded_at limit 10`
+
+const untoldAccountsSQL = `
+	with told as (
+		select e.org_id, e.aggregateid as id, count(*) as times from event e where e.type = 'ledger.account.created' group by e.org_id, e.aggregateid
+	)
+	select coalesce(a.org_id, t.org_id), 'acc:' || coalesce(a.id, t.id),
+		case when a.id is null then 'its creation is told, and there is no such account' else format('its creation is told %s times', coalesce(t.times, 0)) end,
+		count(*) over ()
+	from ledger_account a
+	full join told t on t.org_id = a.org_id and t.id = a.id
+	where a.id is null or t.times is distinct from 1
+	order by 1, 2 limit 10`
 
 const ungroundedEventsSQL = `
 	select v.org_id, 'ent:' || v.aggregateid, format('%s tells of an entry that is not there', v.type), count(*) over ()

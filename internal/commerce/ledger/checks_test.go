@@ -214,7 +214,7 @@ func TestDamagedBooksAreReported(t *testing.T) {
 		},
 		"an account that is gone": {
 			[]string{`delete from ledger_account where id = (select id from ledger_account where code = 'stock' limit 1)`},
-			[]string{"ledger.postings.placed", "ledger.assets.balance"},
+			[]string{"ledger.postings.placed", "ledger.assets.balance", "ledger.events.opened"},
 		},
 		"accounts of two assets": {
 			[]string{
@@ -270,9 +270,20 @@ func TestDamagedBooksAreReported(t *testing.T) {
 			[]string{`delete from event where id = (select id from event where type = 'ledger.entry.settled' limit 1)`},
 			[]string{"ledger.events.complete"},
 		},
+		"an account that nobody was told of": {
+			[]string{`delete from event where id = (select id from event where type = 'ledger.account.created' limit 1)`},
+			[]string{"ledger.events.opened"},
+		},
+		"an account that was told of and never made": {
+			[]string{`insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
+				select org_id, (left(id::text, 24) || 'ffffffffffff')::uuid, aggregatetype, gen_random_uuid(), type, payload, recorded_at
+				from event where type = 'ledger.account.created' limit 1`},
+			[]string{"ledger.events.opened"},
+		},
 		"an event about nothing": {
 			[]string{`insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
-				select org_id, (left(id::text, 24) || 'ffffffffffff')::uuid, aggregatetype, gen_random_uuid(), type, payload, recorded_at from event limit 1`},
+				select org_id, (left(id::text, 24) || 'ffffffffffff')::uuid, aggregatetype, gen_random_uuid(), type, payload, recorded_at
+				from event where aggregatetype = 'ledger_entry' limit 1`},
 			[]string{"ledger.events.grounded"},
 		},
 	} {

@@ -12,6 +12,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/money"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/events"
 )
 
 // NewAccount asks for an account.
@@ -97,12 +98,36 @@ func (l *Ledger) CreateAccounts(ctx context.Context, tx postgres.Tx, list []NewA
 	for _, a := range found {
 		byCode[accountKey{a.OrgID, a.Code}] = a
 	}
+	var fresh []Account
 	for i := range list {
-		if results[i].Err == nil {
-			results[i] = list[i].judge(byCode, made[i])
+		if results[i].Err != nil {
+			continue
+		}
+		if results[i] = list[i].judge(byCode, made[i]); results[i].Err == nil && !results[i].Exists {
+			fresh = append(fresh, results[i].Account)
 		}
 	}
-	return results, nil
+	return results, l.announce(ctx, tx, fresh)
+}
+
+// announce appends the events of new accounts.
+func (l *Ledger) announce(ctx context.Context, tx postgres.Tx, fresh []Account) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	list := make([]events.Event, len(fresh))
+	for i := range fresh {
+		var err error
+		if list[i], err = created(&fresh[i]); err != nil {
+			return fmt.Errorf("describe an account: %w", err)
+		}
+	}
+	batch := &pgx.Batch{}
+	l.events.Queue(batch, list)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("tell of new accounts: %w", err)
+	}
+	return nil
 }
 
 func (a *NewAccount) scale() int16 {

@@ -14,7 +14,10 @@ const (
 	EntryPrefix   = "ent"
 )
 
-// The types of the ledger's events. Their payload is eventPayload.
+// EventAccountCreated tells of a new account; its payload is accountPayload.
+const EventAccountCreated = "ledger.account.created"
+
+// The types of the events about entries. Their payload is eventPayload.
 const (
 	EventPosted  = "ledger.entry.posted"
 	EventPending = "ledger.entry.pending"
@@ -22,6 +25,27 @@ const (
 	EventVoided  = "ledger.entry.voided"
 	EventExpired = "ledger.entry.expired"
 )
+
+type accountPayload struct {
+	ID           string          `json:"id"`
+	Code         string          `json:"code"`
+	Type         AccountType     `json:"type"`
+	Asset        string          `json:"asset"`
+	Scale        int16           `json:"scale"`
+	AvailableMin *int64          `json:"available_min"`
+	AvailableMax *int64          `json:"available_max"`
+	Metadata     json.RawMessage `json:"metadata"`
+}
+
+// created is the event of a new account.
+func created(a *Account) (events.Event, error) {
+	payload, err := json.Marshal(accountPayload{
+		ids.Format(AccountPrefix, a.ID), a.Code, a.Type, a.Asset, a.Scale, a.AvailableMin, a.AvailableMax, a.Metadata,
+	})
+	return events.Event{
+		OrgID: a.OrgID, AggregateType: "ledger_account", AggregateID: a.ID, Type: EventAccountCreated, Payload: payload, RecordedAt: a.CreatedAt,
+	}, err
+}
 
 type eventPayload struct {
 	ID         string         `json:"id"`

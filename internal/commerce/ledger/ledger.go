@@ -1,7 +1,7 @@
 // Package ledger keeps double-entry books.
 //
 // It owns the tables ledger_asset, ledger_account, ledger_entry and ledger_posting, and publishes the events
-// ledger.entry.posted, .pending, .settled, .voided and .expired.
+// ledger.account.created and ledger.entry.posted, .pending, .settled, .voided and .expired.
 //
 // An entry is atomic: its postings, each from a debit account to a credit account, take effect together or not at
 // all. So entries balance by construction. A pending entry only holds the amounts; it is settled (wholly or in part),
