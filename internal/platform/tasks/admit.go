@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -22,10 +23,11 @@ func unused(grants []*grant) {
 // probe is how many tasks are asked for in a line that seemed empty the last time.
 const probe = 16
 
-// admit decides how many tasks of each line may be begun: at most budget in all, divided by weight among the lines in which tasks
-// wait, and no more than pauses, holds and limits let through. It tells for how long all that was refused stays so.
-func (t *Tasks) admit(now time.Time, budget int) ([]share, time.Duration) {
-	wait := t.cfg.PollMax
+// admit decides how many tasks of each line may be begun: at most budget in all, divided among the lines in which tasks wait, and no
+// more than pauses, holds and limits let through. It tells for how long all that was refused stays so, and whether a line got less than
+// it might have had with more workers.
+func (t *Tasks) admit(now time.Time, budget int) (shares []share, wait time.Duration, short bool) {
+	wait = t.cfg.PollMax
 	open := make([]*queueing, 0, len(t.lines))
 	for _, q := range t.lines {
 		if !q.hungry && now.Sub(q.found) > lineActive {
@@ -39,71 +41,45 @@ func (t *Tasks) admit(now time.Time, budget int) ([]share, time.Duration) {
 	}
 	slices.SortFunc(open, func(a, b *queueing) int { return ids.Compare(a.id, b.id) })
 	open = t.turn(open, budget)
-	var shares []share
-	for _, portion := range divide(open, budget) {
-		s, retry := t.take(portion)
-		if s.n > 0 {
-			shares = append(shares, s)
+	waiting, idle, d := t.claimants(open, budget)
+	reserve, rest := d.reserve, waiting
+	for range divisionsMax { // what limits refuse one line is for the others
+		d.among(rest)
+		var retry time.Duration
+		if rest, retry = t.ask(&d, rest); retry == 0 {
+			break
 		}
-		if s.n < portion.n {
-			wait = min(wait, retry)
+		d.reserve = min(d.reserve, reserve)
+		wait = min(wait, retry)
+	}
+	for _, c := range rest {
+		short = short || c.n == 0
+	}
+	d.probes(idle)
+	if _, retry := t.ask(&d, idle); retry > 0 {
+		wait = min(wait, retry)
+	}
+	for _, c := range slices.Concat(waiting, idle) {
+		if c.n > 0 {
+			shares = append(shares, c.share)
 		}
 	}
-	return shares, wait
+	t.keep(d.kept)
+	return shares, wait, short
 }
 
-// turn chooses which lines are asked when there are more than the budget can serve: the next ones, each time.
+// divisionsMax bounds how often what limits have refused is divided again.
+const divisionsMax = 8
+
+// turn puts the lines in the order in which those that have equally little are served: each time it begins where the last one ended.
+// Of very many it chooses some.
 func (t *Tasks) turn(open []*queueing, budget int) []*queueing {
-	if len(open) <= budget {
-		return open
+	if len(open) == 0 {
+		return nil
 	}
 	from, _ := slices.BinarySearchFunc(open, t.turnFrom, func(q *queueing, id ids.ID) int { return ids.Compare(q.id, id) })
-	chosen := make([]*queueing, 0, budget)
-	for i := range budget {
-		chosen = append(chosen, open[(from+i)%len(open)])
-	}
-	t.turnFrom = open[(from+budget)%len(open)].id
-	return chosen
-}
-
-// portion is how much of the budget a line gets.
-type portion struct {
-	q *queueing
-	n int
-}
-
-// divide gives each line its part of the budget: those in which tasks are known to wait by their weights, the others a few to
-// find out. Every line gets one at least, as far as the budget goes.
-func divide(open []*queueing, budget int) []portion {
-	var weights float64
-	idle := 0
-	for _, q := range open {
-		if q.hungry {
-			weights += q.weight
-		} else {
-			idle++
-		}
-	}
-	few := 0
-	if idle > 0 {
-		few = min(probe, max(1, budget/(2*idle)))
-		if weights == 0 {
-			few = max(1, budget/idle)
-		}
-	}
-	rest := max(0, budget-few*idle)
-	out := make([]portion, 0, len(open))
-	for _, q := range open {
-		n := few
-		if q.hungry {
-			n = max(1, int(float64(rest)*q.weight/weights))
-		}
-		if n = min(n, budget); n > 0 {
-			budget -= n
-			out = append(out, portion{q, n})
-		}
-	}
-	return out
+	t.turnFrom = open[(from+min(budget, len(open)-1))%len(open)].id
+	return slices.Concat(open[from:], open[:from])[:min(len(open), divisionsMax*budget)]
 }
 
 // heldUntil is until when nothing of a line may be begun, whatever the limits say; the past: now.
@@ -147,14 +123,27 @@ func (t *Tasks) meet(ctx context.Context) error {
 	return nil
 }
 
-// take asks the limits of a line for as much as its portion.
-func (t *Tasks) take(p portion) (share, time.Duration) {
-	keys := t.limitKeys(p.q)
-	if len(keys) == 0 {
-		return share{q: p.q, n: p.n}, 0
+// ask asks the limits of lines for what they were given. It returns the lines to which nothing was refused, and when to ask again for
+// what was; 0: nothing was.
+func (t *Tasks) ask(d *division, lines []*claimant) (rest []*claimant, wait time.Duration) {
+	for _, c := range lines {
+		wanted := c.n - c.let
+		if keys := t.limitKeys(c.q); wanted > 0 && len(keys) > 0 {
+			grants, _, retry := t.limits.Take(keys, int64(c.q.units), wanted)
+			c.grants = append(c.grants, grants...)
+			if refused := wanted - len(grants); refused > 0 {
+				c.n -= refused
+				c.let = c.n
+				d.back(c, refused)
+				retry = max(retry, time.Microsecond)
+				wait = min(cmp.Or(wait, retry), retry)
+				continue
+			}
+		}
+		c.let = c.n
+		rest = append(rest, c)
 	}
-	grants, _, retry := t.limits.Take(keys, int64(p.q.units), p.n)
-	return share{q: p.q, n: len(grants), grants: grants}, retry
+	return rest, wait
 }
 
 // limitKeys are the limits that a line's tasks count against.
@@ -169,10 +158,28 @@ func (t *Tasks) limitKeys(q *queueing) []limits.Key {
 	return keys
 }
 
-// atOnce tells whether a task may be taken as it is queued: nothing stands in its way, it overtakes nobody, and nothing has to be
-// counted.
-func (t *Tasks) atOnce(s *Spec, task *Task) bool {
+// newcomers are the tasks of one list that are to be taken as they are queued.
+type newcomers struct {
+	free   int            // workers that have nothing to do
+	toWait int            // so many more may wait for one
+	taken  map[ids.ID]int // by line
+}
+
+// newcomers tells how many tasks this node may take as they are queued.
+func (t *Tasks) newcomers() newcomers {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	free := t.cfg.Workers - t.running - t.waiting
+	return newcomers{free: max(free, 0), toWait: max(min(free, 0)+waitingPerWorker*t.cfg.Workers, 0), taken: map[ids.ID]int{}}
+}
+
+// atOnce takes a task as it is queued, where nothing stands in its way, it overtakes nobody, and nothing has to be counted. Those for
+// which no worker is free wait for one here only while nobody else's would stand in line behind them.
+func (t *Tasks) atOnce(s *Spec, task *Task, n *newcomers) bool {
 	if s.After > 0 || !s.At.IsZero() || s.OrderingKey != "" || task.Destination != "" || s.Priority > 1 {
+		return false
+	}
+	if n.free == 0 && (n.toWait == 0 || task.FairnessKey != "") {
 		return false
 	}
 	if _, known := t.kinds[task.Kind]; !known || !t.queues.free(task.since, task.OrgID, task.Queue) {
@@ -180,6 +187,17 @@ func (t *Tasks) atOnce(s *Spec, task *Task) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, waits := t.backlog[task.line]
-	return !waits
+	if _, waits := t.backlog[task.line]; waits {
+		return false
+	}
+	switch {
+	case n.free > 0 && t.loads.room(task.line, task.weight, n.taken[task.line], n.free) > 0:
+		n.free--
+	case n.free == 0 && t.loads.alone(task.line):
+		n.toWait--
+	default:
+		return false
+	}
+	n.taken[task.line]++
+	return true
 }

@@ -66,6 +66,10 @@ type share struct {
 
 // claim leases tasks of lines and has them worked on. It tells how many, and whether some line may have more.
 func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bool, err error) {
+	if len(shares) == 0 {
+		t.noteBacklog()
+		return 0, false, nil
+	}
 	token, since := t.source.New(), monotonic()
 	list, places, err := t.lease(ctx, shares, token, since)
 	if err != nil {
@@ -85,6 +89,7 @@ func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bo
 			if n < len(s.grants) {
 				list[at].grant = s.grants[n]
 			}
+			list[at].weight = s.q.weight
 			p := &places[at]
 			s.q.after[p.priority-1] = later(s.q.after[p.priority-1], p.dueAt)
 		}

@@ -211,7 +211,7 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 	lines := map[line]ids.ID{}
 	var last line // mostly they are all of one
 	var lastID ids.ID
-	room, toWait := t.roomAtOnce()
+	room := t.newcomers()
 	for i := range specs {
 		task := &list[i]
 		*task = taskOf(&specs[i])
@@ -227,13 +227,8 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 			last, lastID = l, id
 		}
 		task.line, task.since = lastID, since
-		taken := token != nil && (room > 0 || toWait > 0 && task.FairnessKey == "") && t.atOnce(&specs[i], task)
+		taken := token != nil && t.atOnce(&specs[i], task, &room)
 		if taken {
-			if room > 0 {
-				room--
-			} else {
-				toWait--
-			}
 			task.Lease, task.Attempt = *token, 1
 		}
 		c.add(i, &specs[i], task, taken)
@@ -244,7 +239,7 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 func taskOf(s *Spec) Task {
 	task := Task{
 		OrgID: s.OrgID, ID: s.ID, Queue: s.Queue, Destination: s.Destination, LimitKey: s.LimitKey, FairnessKey: s.FairnessKey,
-		Kind: s.Kind, Args: s.Args, SubjectType: s.SubjectType, SubjectID: s.SubjectID, Units: max(s.Units, 1),
+		Kind: s.Kind, Args: s.Args, SubjectType: s.SubjectType, SubjectID: s.SubjectID, Units: max(s.Units, 1), weight: 1,
 		IdempotencyKey: s.IdempotencyKey, TraceParent: s.TraceParent, timeout: s.Timeout, retry: s.Retry,
 	}
 	if task.Queue == "" {
@@ -252,6 +247,9 @@ func taskOf(s *Spec) Task {
 	}
 	if len(task.Args) == 0 {
 		task.Args = []byte("{}")
+	}
+	if s.FairnessWeight > 0 {
+		task.weight = float64(s.FairnessWeight)
 	}
 	if s.OrderingKey != "" {
 		task.turn = turnOf(task.OrgID, task.Queue, s.OrderingKey)
@@ -271,15 +269,6 @@ func (t *Tasks) leaseForNew() *ids.ID {
 	}
 	token := t.source.New()
 	return &token
-}
-
-// roomAtOnce is how many tasks this node may take as they are queued: those that a worker is free for, and so many more that wait for
-// one. Tasks that take turns with others' do not wait here, where they would stand in line.
-func (t *Tasks) roomAtOnce() (room, toWait int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	room = t.cfg.Workers - t.running - t.waiting
-	return max(room, 0), max(min(room, 0)+waitingPerWorker*t.cfg.Workers, 0)
 }
 
 // RunEnqueue commits what Enqueue is asked for until ctx ends; a node that only queues needs it too. Call it once.

@@ -26,6 +26,7 @@ func keyOf(t Task) leaseKey { return leaseKey{t.OrgID, t.ID, t.Lease} }
 // held is a lease that this node keeps alive. All but task is guarded by Tasks.mu.
 type held struct {
 	task      Task
+	load      *load     // of its line
 	confirmed time.Time // when the statement that gave or last prolonged the lease was sent: it lasts at least from then
 	waiting   bool      // for a worker
 	lost      bool
@@ -71,7 +72,7 @@ func (t *Tasks) await(task *Task) {
 	if !task.turn.IsZero() {
 		t.turns[task.turn] = struct{}{}
 	} else if len(t.hints) < linesMax {
-		t.hints[task.line] = task.lineOf()
+		t.hints[task.line] = hint{task.lineOf(), task.weight}
 	}
 }
 
@@ -79,7 +80,7 @@ func (t *Tasks) await(task *Task) {
 const waitingPerWorker = 1
 
 func (t *Tasks) dispatch(task Task) {
-	h := &held{task: task, confirmed: task.since, waiting: true}
+	h := &held{task: task, load: t.loads.take(task.line, task.weight, task.since), confirmed: task.since, waiting: true}
 	t.held[keyOf(task)] = h
 	t.ready = append(t.ready, h)
 	t.waiting++
@@ -96,6 +97,7 @@ func (t *Tasks) lose(h *held) {
 	case h.lost:
 	case h.waiting:
 		t.waiting--
+		t.loads.release(h.load)
 		delete(t.held, keyOf(h.task))
 		h.task.unused()
 	case h.cancel != nil:

@@ -56,6 +56,12 @@ type queueing struct {
 	entry  *destinations.Entry // its destination; nil: it has none, or there is none of that name
 }
 
+// hint is a line in which this node has queued.
+type hint struct {
+	line
+	weight float64
+}
+
 // look finds the lines that have available tasks.
 func (t *Tasks) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
@@ -109,17 +115,19 @@ func (t *Tasks) describe(ctx context.Context, strange []ids.ID, now time.Time) e
 func (t *Tasks) takeHints(now time.Time) {
 	t.mu.Lock()
 	hints := t.hints
-	t.hints = map[ids.ID]line{}
+	t.hints = map[ids.ID]hint{}
+	t.loads.turn(now)
 	t.mu.Unlock()
-	for id, l := range hints {
+	for id, h := range hints {
 		q := t.lines[id]
 		if q == nil {
 			if len(t.lines) >= linesMax {
 				continue
 			}
-			q = &queueing{line: l, id: id, weight: 1}
+			q = &queueing{line: h.line, id: id}
 			t.lines[id] = q
 		}
+		q.weight = h.weight
 		q.found, q.hungry = now, true
 	}
 	for id, q := range t.lines {

@@ -95,24 +95,46 @@ func (t *Tasks) round(ctx context.Context) (result, error) {
 		t.crowd()
 		return r, nil
 	}
-	shares, blockedFor := t.admit(now, budget)
-	r.wait = min(r.wait, blockedFor)
-	if len(shares) == 0 {
-		return r, nil
-	}
+	shares, refusedFor, short := t.admit(now, budget)
+	r.wait = min(r.wait, refusedFor)
 	claimed, more, err := t.claim(ctx, shares)
 	r.found = claimed > 0
-	if r.again = more && t.free() > 0; more && !r.again {
+	if more = more || short; more {
+		r.again = t.spare() > 0
+	}
+	if more && !r.again {
 		t.crowd()
 	}
 	return r, err
+}
+
+// keep notes whether the tasks that wait have to leave what is reserved to others.
+func (t *Tasks) keep(reserve bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.keeping = reserve
+}
+
+// spare is how many workers are free for tasks that wait.
+func (t *Tasks) spare() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.spareLocked()
+}
+
+func (t *Tasks) spareLocked() int {
+	free := t.cfg.Workers - t.running - t.waiting
+	if t.keeping {
+		free -= t.loads.reserve()
+	}
+	return free
 }
 
 // crowd notes that tasks wait for nothing but workers.
 func (t *Tasks) crowd() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.crowded = t.running+t.waiting >= t.cfg.Workers; !t.crowded {
+	if t.crowded = t.spareLocked() <= 0; !t.crowded {
 		signal(t.hurry) // one was freed meanwhile
 	}
 }
@@ -120,7 +142,7 @@ func (t *Tasks) crowd() {
 // freed is called when a worker has nothing to do: if tasks wait for workers, they are claimed by the handful, not one by one. The
 // caller holds mu.
 func (t *Tasks) freed() {
-	if t.crowded && (t.cfg.Workers-t.running-t.waiting)*8 >= t.cfg.Workers {
+	if t.crowded && t.spareLocked()*8 >= t.cfg.Workers {
 		t.crowded = false
 		signal(t.hurry)
 	}

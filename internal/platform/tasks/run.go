@@ -62,6 +62,7 @@ func (t *Tasks) drain() <-chan struct{} {
 	for _, h := range t.ready {
 		if !h.lost {
 			delete(t.held, keyOf(h.task))
+			t.loads.release(h.load)
 			t.giveBack(h.task, 0)
 		}
 	}

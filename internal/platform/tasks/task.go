@@ -33,7 +33,8 @@ type Task struct {
 	Interrupted bool
 
 	line         ids.ID
-	turn         ids.ID // of its queue and ordering key; zero: it has none
+	weight       float64 // of its line
+	turn         ids.ID  // of its queue and ordering key; zero: it has none
 	grant        *grant
 	excused      int           // attempts before this one that do not count against the policy
 	rateLimited  int           // those of them that the other side turned away

@@ -93,13 +93,15 @@ type Tasks struct {
 	ready     []*held             // those that wait for a worker, oldest first; dropped ones are passed over
 	waiting   int                 // those in ready that are not dropped
 	running   int                 // workers at work
+	loads     loads               // what the lines hold of the workers
 	crowded   bool                // tasks wait for nothing but workers
+	keeping   bool                // and not for those that are reserved
 	parked    []worker            // workers that wait
 	waking    bool                // one of them has been woken and has not taken anything yet
 	reporting int                 // ends of attempts that are yet to be recorded
 	returned  []giveBack          // leases to be handed back
 	idle      chan struct{}       // closed when draining and no worker is left
-	hints     map[ids.ID]line     // lines with tasks that this node has queued and did not take
+	hints     map[ids.ID]hint     // lines with tasks that this node has queued and did not take
 	backlog   map[ids.ID]struct{} // lines in which tasks wait
 	turns     map[ids.ID]struct{} // ordering keys whose next task is to get its turn
 
@@ -141,10 +143,11 @@ func New(d Deps, cfg Config) *Tasks {
 	t := &Tasks{
 		cfg: cfg.withDefaults(), db: d.DB, source: d.IDs, log: d.Logger,
 		limits: d.Limits, destinations: d.Destinations, queues: newQueues(d.DB, d.Limits),
-		kinds: map[string]handling{}, held: map[leaseKey]*held{}, hints: map[ids.ID]line{}, backlog: map[ids.ID]struct{}{},
+		kinds: map[string]handling{}, held: map[leaseKey]*held{}, hints: map[ids.ID]hint{}, backlog: map[ids.ID]struct{}{},
 		turns: map[ids.ID]struct{}{}, lines: map[ids.ID]*queueing{},
 		hurry: make(chan struct{}, 1), giving: make(chan struct{}, 1),
 	}
+	t.loads = loads{workers: t.cfg.Workers, period: lately, lines: map[ids.ID]*load{}}
 	t.kinds[KindHTTP] = handling{policy: Policy{Timeout: httpTimeoutMax}.withDefaults(), retry: DefaultRetry(), handle: t.sendHTTP, sends: true}
 	t.Handle(kindReplay, Policy{MaxAttempts: -1, LostMax: -1, MaxBackoff: replayLookLong, Timeout: replayTimeout}, t.carryOutReplay)
 	t.metrics = newMetrics(d.Registry, t)

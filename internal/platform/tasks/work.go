@@ -18,13 +18,15 @@ import (
 type worker chan struct{}
 
 func (t *Tasks) work(w worker) {
-	woken := true
-	for {
-		if h := t.next(w, woken); h != nil {
-			woken = false
+	var done *held
+	for woken := true; ; {
+		if h := t.next(w, woken, done); h != nil {
+			woken, done = false, h
 			t.attempt(h)
 		} else if _, woken = <-w; !woken {
 			return
+		} else {
+			done = nil
 		}
 	}
 }
@@ -46,10 +48,13 @@ func (t *Tasks) wake() {
 	go t.work(make(worker, 1))
 }
 
-// next gives a worker the task that has waited longest, or notes that the worker waits.
-func (t *Tasks) next(w worker, woken bool) *held {
+// next gives a worker the task that has waited longest, or notes that the worker waits. done is what it has worked on; nil: nothing.
+func (t *Tasks) next(w worker, woken bool, done *held) *held {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if done != nil {
+		t.loads.release(done.load)
+	}
 	if woken {
 		t.waking = false
 		t.running++
