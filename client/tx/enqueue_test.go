@@ -195,6 +195,29 @@ func parse(t *testing.T, shown string) ids.ID {
 	return id
 }
 
+func TestAConflictLeavesTheTransactionAsItWas(t *testing.T) {
+	b := setup(t)
+	kontor, conn := tx.New("default"), b.connect(pgx.QueryExecModeCacheStatement)
+	first := b.commit(kontor, conn, "first", tx.Task{Kind: "test", Name: "a", After: time.Hour}, tx.Task{Kind: "test", Name: "b", After: time.Hour})
+	err := pgx.BeginFunc(t.Context(), conn, func(own pgx.Tx) error {
+		_, err := kontor.Enqueue(t.Context(), own, []tx.Task{
+			{Kind: "test", Name: "a", OnConflict: "replace"}, {Kind: "test"}, {Kind: "test", Name: "b", OnConflict: "error"},
+		})
+		if refused, is := errors.AsType[*tx.Refused](err); !is || refused.Code != "task_exists" || refused.Index != 2 {
+			t.Errorf("%v", err)
+		}
+		_, err = kontor.Enqueue(t.Context(), own, []tx.Task{{Kind: "test", Name: "b", OnConflict: "replace", After: time.Hour}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := b.text(`select string_agg(l.key || ' ' || (l.task_id = any($1)), ', ' order by l.key) from task_live l`, []ids.ID{parse(t, first[0].ID), parse(t, first[1].ID)})
+	if live != "name/a true, name/b false" {
+		t.Error(live)
+	}
+}
+
 func TestARefusalLeavesTheTransactionAsItWas(t *testing.T) {
 	b := setup(t)
 	kontor := tx.New("default")

@@ -33,6 +33,9 @@ type Task struct {
 	Name         string
 	UniqueKey    string
 	UniquePeriod time.Duration
+	// OnConflict is what to do where another task has the name or the unique key: return (its id), replace (it, if it waits) or
+	// error; return.
+	OnConflict string
 
 	OrderingKey    string // tasks of a queue with the same key are done one at a time, in the order in which they were queued
 	FairnessKey    string // tasks with different keys take turns: a tenant, say
@@ -65,7 +68,7 @@ func (t *Task) spec(org ids.ID) (tasks.Spec, error) {
 	return tasks.Spec{
 		OrgID: org, Queue: t.Queue, Destination: t.Destination, Kind: kind, Args: args, SubjectType: t.SubjectType, SubjectID: t.SubjectID,
 		After: t.After, At: t.ScheduleTime, Priority: t.Priority, LimitKey: t.LimitKey, Units: t.Units, FairnessKey: t.FairnessKey,
-		FairnessWeight: t.FairnessWeight, OrderingKey: t.OrderingKey, Name: t.Name, UniqueKey: t.UniqueKey, UniqueFor: t.UniquePeriod,
+		FairnessWeight: t.FairnessWeight, OrderingKey: t.OrderingKey, Name: t.Name, UniqueKey: t.UniqueKey, UniqueFor: t.UniquePeriod, OnConflict: t.OnConflict,
 		ExpiresAt: t.ExpiresAt, Timeout: t.DispatchDeadline, Retry: t.RetryConfig, IdempotencyKey: t.IdempotencyKey, TraceParent: t.TraceParent,
 		Tags: t.Tags,
 	}, err

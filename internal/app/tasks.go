@@ -24,6 +24,7 @@ func createTaskVerb() remoteVerb {
 			{"destination", "where it goes", asText},
 			{"queue", "whose limits it keeps; default, if left out", asText},
 			{"name", "your own name for it: no other can have it meanwhile", asText},
+			{"on-conflict", "where another task has the name or the unique key: return (its id), replace (it, if it waits) or error", asText},
 			{"schedule-time", "when it is wanted: RFC 3339, or from now, such as 2h", asTime},
 			{"subject-type", "what it is about, for searching", asText},
 			{"subject-id", "what it is about, for searching", asText},

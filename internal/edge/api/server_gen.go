@@ -681,6 +681,27 @@ func (e TaskFilterState) Valid() bool {
 	}
 }
 
+// Defines values for TaskRequestOnConflict.
+const (
+	TaskRequestOnConflictError   TaskRequestOnConflict = "error"
+	TaskRequestOnConflictReplace TaskRequestOnConflict = "replace"
+	TaskRequestOnConflictReturn  TaskRequestOnConflict = "return"
+)
+
+// Valid indicates whether the value is a known member of the TaskRequestOnConflict enum.
+func (e TaskRequestOnConflict) Valid() bool {
+	switch e {
+	case TaskRequestOnConflictError:
+		return true
+	case TaskRequestOnConflictReplace:
+		return true
+	case TaskRequestOnConflictReturn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TaskState.
 const (
 	TaskStateAvailable TaskState = "available"
@@ -2502,6 +2523,9 @@ type TaskRequest struct {
 	// Name Your own name for it. While the task lives and for some time after, no other can have it.
 	Name *string `json:"name,omitempty"`
 
+	// OnConflict What to do where another task has the name or the unique key. `return`: nothing is queued, and the other one's id comes back. `replace`: the other one is cancelled, if it waits, and this one is queued in its place; one that has been begun and has not ended is left alone, and this one refused with `task_under_way`; one that has ended is returned. `error`: this one is refused with `task_exists`.
+	OnConflict *TaskRequestOnConflict `json:"on_conflict,omitempty"`
+
 	// OnUnknown What to do when it is not known whether a request was carried out: send it again under the same idempotency key, ask
 	// first by `verify`, or leave it to a person. `verify` where there is one, else `retry`, if left out.
 	OnUnknown *OnUnknown `json:"on_unknown,omitempty"`
@@ -2546,6 +2570,9 @@ type TaskRequest struct {
 	Units  *int32       `json:"units,omitempty"`
 	Verify *HTTPRequest `json:"verify,omitempty"`
 }
+
+// TaskRequestOnConflict What to do where another task has the name or the unique key. `return`: nothing is queued, and the other one's id comes back. `replace`: the other one is cancelled, if it waits, and this one is queued in its place; one that has been begun and has not ended is left alone, and this one refused with `task_under_way`; one that has ended is returned. `error`: this one is refused with `task_exists`.
+type TaskRequestOnConflict string
 
 // TaskState - `scheduled`: wanted later
 // - `available`: may begin; `waiting` says what it waits for

@@ -110,7 +110,7 @@ func specOf(org ids.ID, b *TaskRequest) (tasks.Spec, []fault.Problem) {
 		SubjectType: valueOf(b.SubjectType), SubjectID: valueOf(b.SubjectID), At: moment(b.ScheduleTime),
 		Priority: int(valueOf(b.Priority)), LimitKey: valueOf(b.LimitKey), Units: int(valueOf(b.Units)), FairnessKey: valueOf(b.FairnessKey),
 		FairnessWeight: float32(valueOf(b.FairnessWeight)), OrderingKey: valueOf(b.OrderingKey), Name: valueOf(b.Name),
-		UniqueKey: valueOf(b.UniqueKey), UniqueFor: seconds(valueOf(b.UniquePeriodSeconds)), ExpiresAt: moment(b.ExpiresAt),
+		UniqueKey: valueOf(b.UniqueKey), UniqueFor: seconds(valueOf(b.UniquePeriodSeconds)), OnConflict: string(valueOf(b.OnConflict)), ExpiresAt: moment(b.ExpiresAt),
 		Timeout: seconds(int64(valueOf(b.TimeoutSeconds))), Retry: retryOf(b.RetryConfig), IdempotencyKey: valueOf(b.IdempotencyKey),
 		TraceParent: valueOf(b.Traceparent), Tags: valueOf(b.Tags),
 	}, found

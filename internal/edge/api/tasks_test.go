@@ -172,6 +172,31 @@ func TestATaskOverTheAPI(t *testing.T) {
 	n.refused("invalid_request", n.post("/v1/tasks", `{"destination":"api","http_request":{"method":"PUT","url":"/x","body_base64":"?"}}`))
 }
 
+func TestATaskIsReplacedOverTheAPI(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	n.thirdParty(func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
+	ask := func(onConflict string) string {
+		return `{"destination":"api","http_request":{"method":"GET","url":"/x"},"unique_key":"record-7","on_conflict":"` + onConflict + `","schedule_time":"2036-01-01T00:00:00Z"}`
+	}
+	first := text(n.must(http.StatusCreated, n.post("/v1/tasks", ask("error"))).json, "id")
+	if same := n.must(http.StatusOK, n.post("/v1/tasks", ask("return"))); text(same.json, "id") != first {
+		t.Error(same)
+	}
+	if refused := n.refused("task_exists", n.post("/v1/tasks", ask("error"))); !strings.Contains(text(refused.json, "detail"), first) {
+		t.Error(refused)
+	}
+	second := n.must(http.StatusCreated, n.post("/v1/tasks", ask("replace"), "Idempotency-Key", "one"))
+	if again := n.must(http.StatusCreated, n.post("/v1/tasks", ask("replace"), "Idempotency-Key", "one")); text(again.json, "id") != text(second.json, "id") {
+		t.Error(again)
+	}
+	n.until("/v1/tasks/"+first, state("cancelled"))
+	n.until("/v1/tasks/"+text(second.json, "id"), state("scheduled"))
+	n.refused("batch_rejected", n.post("/v1/tasks/batch", `{"tasks":[`+strings.ReplaceAll(ask("replace"), "record-7", "record-8")+`,`+ask("error")+`]}`))
+	n.must(http.StatusCreated, n.post("/v1/tasks", strings.ReplaceAll(ask("error"), "record-7", "record-8")))
+	n.refused("invalid_request", n.post("/v1/tasks", ask("sometimes")))
+}
+
 func TestAWaitingTaskOverTheAPI(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)

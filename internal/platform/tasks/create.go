@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -46,7 +47,7 @@ func (t *Tasks) Create(ctx context.Context, tx postgres.Tx, specs []Spec) ([]Cre
 		return nil, err
 	}
 	for n, i := range chosen {
-		out[i].Enqueued = queued[n]
+		out[i].Enqueued, out[i].Err = queued[n], queued[n].Conflict
 	}
 	return out, nil
 }
@@ -211,6 +212,9 @@ func (s *Spec) validate() error {
 	}
 	if s.Kind == "" {
 		p.add("kind", "It must be given.")
+	}
+	if !slices.Contains([]string{"", OnConflictReturn, OnConflictReplace, OnConflictError}, s.OnConflict) {
+		p.add("on_conflict", "It is return, replace or error.")
 	}
 	p.between("units", int64(s.Units), 0, unitsMax)
 	p.between("priority", int64(s.Priority), 0, priorityLowest)

@@ -63,6 +63,7 @@ type Enqueued struct {
 	Task
 	// Deduplicated says that nothing was queued: ID is of the task that has the name or the unique key.
 	Deduplicated bool
+	Conflict     error // why that is not as the spec's OnConflict wants it; nil: it is
 }
 
 // EnqueueTx queues work in the transaction that wants it done, one Enqueued each, in order. After the commit, and only then, hand

@@ -17,6 +17,8 @@ var (
 		"The task is Kontor's own work, and is seen through. Void the payment or cancel the replay that it is for.")
 	ErrNotEnded      = fault.New(fault.Conflict, "task_not_ended", "The task has not ended. Have it run now, or cancel it first.")
 	ErrNotReplayable = fault.New(fault.Conflict, "task_not_replayable", "Only a task that sends a request can be replayed; this one is Kontor's own work.")
+	ErrKeyTaken      = fault.New(fault.Conflict, "task_exists", "Another task has that name or unique key.")
+	ErrKeyBusy       = fault.New(fault.Conflict, "task_under_way", "The task that has that name or unique key has been begun, and cannot be replaced. Come back when it has ended.")
 
 	ErrQueueNotFound = fault.New(fault.NotFound, "queue_not_found", "There is no such queue. Make it with POST /v1/queues, or name none: that is the queue default.")
 	ErrQueueExists   = fault.New(fault.Conflict, "queue_exists", "A queue of that name exists.").At("name")

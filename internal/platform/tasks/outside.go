@@ -2,6 +2,8 @@ package tasks
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -16,7 +18,7 @@ type Outside struct {
 
 // NewOutside makes an Outside. The ids of one source rise, and tasks with an ordering key are done in the order of their ids.
 func NewOutside(source *ids.Source) *Outside {
-	return &Outside{tasks: Tasks{source: source, destinations: &destinations.Destinations{}}}
+	return &Outside{tasks: Tasks{cfg: Config{Node: "outside"}, source: source, destinations: &destinations.Destinations{}}}
 }
 
 // Create queues all of the specs or none, one Enqueued each, in order. The first that cannot be queued is told by its place, with a
@@ -31,6 +33,32 @@ func (o *Outside) Create(ctx context.Context, tx postgres.Tx, specs []Spec) (que
 			return nil, i, refusal
 		}
 	}
-	queued, err = o.tasks.EnqueueTx(ctx, tx, accepted)
-	return queued, 0, err
+	choosy := slices.ContainsFunc(specs, func(s Spec) bool { return s.OnConflict == OnConflictError || s.OnConflict == OnConflictReplace })
+	if choosy { // whether the keys are free is known once others have been taken
+		if _, err := tx.Exec(ctx, savepointSQL); err != nil {
+			return nil, 0, fmt.Errorf("set a savepoint: %w", err)
+		}
+	}
+	if queued, err = o.tasks.EnqueueTx(ctx, tx, accepted); err != nil || !choosy {
+		return queued, 0, err
+	}
+	conflict := slices.IndexFunc(queued, func(e Enqueued) bool { return e.Conflict != nil })
+	if conflict >= 0 {
+		if _, err := tx.Exec(ctx, undoSQL); err != nil {
+			return nil, 0, fmt.Errorf("go back to a savepoint: %w", err)
+		}
+	}
+	if _, err := tx.Exec(ctx, releaseSQL); err != nil {
+		return nil, 0, fmt.Errorf("release a savepoint: %w", err)
+	}
+	if conflict >= 0 {
+		return nil, conflict, queued[conflict].Conflict
+	}
+	return queued, 0, nil
 }
+
+const (
+	savepointSQL = `savepoint kontor_create`
+	undoSQL      = `rollback to savepoint kontor_create`
+	releaseSQL   = `release savepoint kontor_create`
+)

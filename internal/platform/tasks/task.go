@@ -77,6 +77,8 @@ type Spec struct {
 	Tombstone time.Duration
 	UniqueKey string
 	UniqueFor time.Duration
+	// OnConflict is what to do where another task has the name or the unique key: one of the OnConflict constants; OnConflictReturn.
+	OnConflict string
 
 	// ExpiresAt is when it is too late to begin an attempt. ExpiresAfter says the same from when the work is wanted on, by the
 	// database's clock; it counts where there is no ExpiresAt. With neither it is never too late.
