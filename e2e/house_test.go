@@ -258,7 +258,7 @@ func (n *node) eventsAbout(subject string) []string {
 // eventually asks until it is so.
 func (h *house) eventually(what string, so func() bool) {
 	h.Helper()
-	h.within(20*time.Second, what, so)
+	h.within(time.Minute, what, so)
 }
 
 // within is eventually with a patience of its own.

@@ -47,7 +47,7 @@ func startDev(t *testing.T, dir string, change func(*devOptions)) *running {
 	t.Helper()
 	o := devOptions{dir: dir, config: devDefaults()}
 	o.config.Listen, o.config.AdminListen = "127.0.0.1:0", "127.0.0.1:0"
-	o.config.ProviderTimeoutSeconds = 1
+	o.config.ProviderTimeoutSeconds = 2
 	if change != nil {
 		change(&o)
 	}

@@ -16,7 +16,7 @@ type part struct {
 	run  func(ctx context.Context) error
 }
 
-// stage is parts that stop together, within a budget of time.
+// stage is parts that stop together, within a budget of time and what the stages before have left of theirs.
 type stage struct {
 	budget time.Duration
 	parts  []part
@@ -42,7 +42,7 @@ func (l *lifecycle) run(ctx context.Context) error {
 	detached := context.WithoutCancel(ctx)
 	l.running = map[string]bool{}
 	failed := make(chan error, 1)
-	stops := make([]func() ([]string, error), len(l.stages))
+	stops := make([]func(<-chan time.Time) ([]string, error), len(l.stages))
 	for i, s := range l.stages {
 		stops[i] = l.start(detached, s, failed)
 	}
@@ -56,8 +56,13 @@ func (l *lifecycle) run(ctx context.Context) error {
 	}
 	errs := []error{failure}
 	var left []string
-	for _, stop := range stops {
-		late, err := stop()
+	ends, sum := make([]<-chan time.Time, len(stops)), time.Duration(0)
+	for i := range stops {
+		sum += l.stages[i].budget
+		ends[i] = time.After(sum)
+	}
+	for i, stop := range stops {
+		late, err := stop(ends[i])
 		left = append(left, late...)
 		errs = append(errs, err)
 	}
@@ -67,9 +72,9 @@ func (l *lifecycle) run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// start runs the parts of a stage and returns what stops them: it gives the names of those that would not, and what
-// the others had to say.
-func (l *lifecycle) start(ctx context.Context, s stage, failed chan<- error) func() ([]string, error) {
+// start runs the parts of a stage and returns what stops them by a moment: it gives the names of those that would not, and
+// what the others had to say.
+func (l *lifecycle) start(ctx context.Context, s stage, failed chan<- error) func(end <-chan time.Time) ([]string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	var mu sync.Mutex
@@ -95,7 +100,7 @@ func (l *lifecycle) start(ctx context.Context, s stage, failed chan<- error) fun
 			}
 		})
 	}
-	return func() ([]string, error) {
+	return func(end <-chan time.Time) ([]string, error) {
 		cancel()
 		done := make(chan struct{})
 		go func() {
@@ -104,7 +109,7 @@ func (l *lifecycle) start(ctx context.Context, s stage, failed chan<- error) fun
 		}()
 		select {
 		case <-done:
-		case <-time.After(s.budget):
+		case <-end:
 		}
 		mu.Lock()
 		defer mu.Unlock()

@@ -75,6 +75,35 @@ func TestAPartThatDoesNotStopIsNamedAndLeftBehind(t *testing.T) {
 	})
 }
 
+func TestAStageMayUseWhatThoseBeforeItHaveLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lasts := func(takes time.Duration) func(context.Context) error {
+			return func(ctx context.Context) error {
+				<-ctx.Done()
+				time.Sleep(takes) // of the bubble's clock
+				return nil
+			}
+		}
+		for takes, want := range map[time.Duration]string{3 * time.Second: "", 5 * time.Second: "still running at the end: commands"} {
+			l := &lifecycle{stages: []stage{
+				{budget: 4 * time.Second, parts: []part{{"edge", lasts(time.Second)}}},
+				{budget: time.Second, parts: []part{{"commands", lasts(takes)}}},
+			}}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			said := ""
+			if err := l.run(ctx); err != nil {
+				said = err.Error()
+			}
+			if said != want {
+				t.Errorf("a part that takes %v: %q", takes, said)
+			}
+			time.Sleep(takes) // until what was left behind has ended, too
+		}
+	})
+}
+
 func TestAPartThatEndsStopsTheRest(t *testing.T) {
 	t.Parallel()
 	errBroken := errors.New("broken")
