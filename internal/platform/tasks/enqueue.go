@@ -47,8 +47,8 @@ const enqueueSQL = `
 
 // EnqueueIn adds one statement to a batch of the transaction that wants the work done, and returns the tasks in the order of
 // the specs. Those that nothing stands in the way of come leased to this node: after the commit, and only then, hand all of
-// them to Dispatch. If they never get there they are taken up when the lease runs out, or found by another node. Specs with a
-// Name or a UniqueKey go to EnqueueTx. It does nothing for an empty list.
+// them to Dispatch. If they never get there they are handed back within seconds, or, should the node die, taken up when the lease runs
+// out. Specs with a Name or a UniqueKey go to EnqueueTx. It does nothing for an empty list.
 func (t *Tasks) EnqueueIn(b *pgx.Batch, specs []Spec) []Task {
 	if len(specs) == 0 {
 		return nil
@@ -212,7 +212,7 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 	lines := map[line]ids.ID{}
 	var last line // mostly they are all of one
 	var lastID ids.ID
-	room := t.newcomers()
+	room, leased := t.newcomers(), false
 	for i := range specs {
 		task := &list[i]
 		*task = taskOf(&specs[i])
@@ -230,9 +230,12 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 		task.line, task.since = lastID, since
 		taken := token != nil && t.atOnce(&specs[i], task, &room)
 		if taken {
-			task.Lease, task.Attempt = *token, 1
+			task.Lease, task.Attempt, leased = *token, 1, true
 		}
 		c.add(i, &specs[i], task, taken)
+	}
+	if leased {
+		t.promised(*token, list)
 	}
 	return list, c.arguments(token, t.cfg.Node, t.cfg.Lease.Microseconds())
 }

@@ -54,6 +54,8 @@ func (t *Tasks) Dispatch(list []Task) {
 			continue
 		}
 		switch {
+		case !t.redeem(task.Lease):
+			t.giveBack(task, 0)
 		case time.Since(task.since) >= t.trusted():
 			// Too late to be sure of the lease. Whoever finds it run out takes the task.
 		case t.phase != phaseRunning || t.running+t.waiting >= (1+waitingPerWorker)*t.cfg.Workers:

@@ -34,6 +34,7 @@ func (t *Tasks) Run(ctx context.Context) error {
 	keepers.Go(func() { t.heartbeat(keeping) })
 	keepers.Go(func() { t.watch(keeping) })
 	keepers.Go(func() { t.give(keeping) })
+	keepers.Go(func() { every(keeping, time.Second, t.reclaim) })
 	keepers.Go(func() { _ = t.finish.Run(keeping) }) // never fails
 	takers.Go(func() { t.poll(ctx) })
 	for _, s := range t.sweeps {

@@ -89,6 +89,7 @@ type Tasks struct {
 	mu        sync.Mutex
 	phase     phase
 	base      context.Context     // of every attempt; made by Run, ended when it has waited long enough
+	promises  map[ids.ID]*promise // leases asked for in transactions that have not been told to have ended
 	held      map[leaseKey]*held  // every lease of this node that has been dispatched
 	ready     []*held             // those that wait for a worker, oldest first; dropped ones are passed over
 	waiting   int                 // those in ready that are not dropped
@@ -143,7 +144,8 @@ func New(d Deps, cfg Config) *Tasks {
 	t := &Tasks{
 		cfg: cfg.withDefaults(), db: d.DB, source: d.IDs, log: d.Logger,
 		limits: d.Limits, destinations: d.Destinations, queues: newQueues(d.DB, d.Limits),
-		kinds: map[string]handling{}, held: map[leaseKey]*held{}, hints: map[ids.ID]hint{}, backlog: map[ids.ID]struct{}{},
+		kinds: map[string]handling{}, promises: map[ids.ID]*promise{}, held: map[leaseKey]*held{},
+		hints: map[ids.ID]hint{}, backlog: map[ids.ID]struct{}{},
 		turns: map[ids.ID]struct{}{}, lines: map[ids.ID]*queueing{},
 		hurry: make(chan struct{}, 1), giving: make(chan struct{}, 1),
 	}
