@@ -89,13 +89,13 @@ func TestARoleNeedsTheGuidesGrantsAndNoMore(t *testing.T) {
 		_, _ = b.db.Pool().Exec(ctx, `drop owned by `+role)
 		_, _ = b.db.Pool().Exec(ctx, `drop role `+role)
 	})
-	queue := func(key string) error {
+	queue := func(key, onConflict string) error {
 		return pgx.BeginFunc(t.Context(), b.app, func(db pgx.Tx) error {
 			if _, err := db.Exec(t.Context(), `set local role `+role); err != nil {
 				return err
 			}
 			_, err := tx.New("default").Enqueue(t.Context(), db, []tx.Task{
-				{Queue: "emails", Destination: "mailer", HTTPRequest: &tx.HTTPRequest{URL: "/x"}, UniqueKey: key, UniquePeriod: time.Hour},
+				{Queue: "emails", Destination: "mailer", HTTPRequest: &tx.HTTPRequest{URL: "/x"}, UniqueKey: key, UniquePeriod: time.Hour, OnConflict: onConflict},
 			})
 			return err
 		})
@@ -105,15 +105,23 @@ func TestARoleNeedsTheGuidesGrantsAndNoMore(t *testing.T) {
 		t.Fatalf("%q", grants)
 	}
 	for _, grant := range grants {
-		if err := queue("too early"); err == nil {
+		if err := queue("too early", ""); err == nil {
 			t.Fatalf("it works without %s", grant)
 		}
 		b.exec(grant)
 	}
 	for range 2 {
-		if err := queue("once"); err != nil {
+		if err := queue("once", ""); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := queue("once", "replace"); err == nil {
+		t.Fatal("it is replaced without more grants")
+	}
+	b.exec(`grant select, update, delete on task_live to ` + role)
+	b.exec(`grant insert on task_attempt to ` + role)
+	if err := queue("once", "replace"); err != nil {
+		t.Fatal(err)
 	}
 }
 

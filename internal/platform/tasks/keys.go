@@ -37,7 +37,7 @@ const takeKeysSQL = `
 	where task_key.expires_at <= clock_timestamp()`
 
 const readKeysSQL = `
-	select k.n, t.task_id, exists (select from task_live l where l.org_id = t.org_id and l.task_id = t.task_id)
+	select k.n, t.task_id
 	from unnest($1::uuid[], $2::text[]) with ordinality as k (org_id, key, n)
 	join task_key t on t.org_id = k.org_id and t.key = k.key`
 
@@ -142,16 +142,20 @@ func (t *Tasks) holders(ctx context.Context, tx postgres.Tx, specs []Spec, keyed
 	}
 	batch := &pgx.Batch{}
 	batch.Queue(takeKeysSQL, c.orgs, c.keys, c.taskIDs, c.keeps, c.uniques)
-	if slices.Contains(c.replace, true) {
+	replaces := slices.Contains(c.replace, true)
+	if replaces {
 		t.queueReplace(batch, &c)
 	}
 	found := make([]holder, len(c.keys))
 	batch.Queue(readKeysSQL, c.orgs, c.keys).Query(func(rows pgx.Rows) error {
 		var at int64
-		var h holder
-		_, err := pgx.ForEachRow(rows, []any{&at, &h.id, &h.lives}, func() error { found[at-1] = h; return nil })
+		var id ids.ID
+		_, err := pgx.ForEachRow(rows, []any{&at, &id}, func() error { found[at-1].id = id; return nil })
 		return err
 	})
+	if replaces {
+		queueLiving(batch, &c, found)
+	}
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, fmt.Errorf("take the keys of tasks: %w", err)
 	}

@@ -49,3 +49,18 @@ func (t *Tasks) queueReplace(batch *pgx.Batch, c *claims) {
 		return err
 	})
 }
+
+const livingSQL = `
+	select k.n
+	from unnest($1::uuid[], $2::text[]) with ordinality as k (org_id, key, n)
+	join task_key t on t.org_id = k.org_id and t.key = k.key
+	join task_live l on l.org_id = t.org_id and l.task_id = t.task_id`
+
+// queueLiving finds which of the tasks that have the keys have not ended.
+func queueLiving(batch *pgx.Batch, c *claims, found []holder) {
+	batch.Queue(livingSQL, c.orgs, c.keys).Query(func(rows pgx.Rows) error {
+		var at int64
+		_, err := pgx.ForEachRow(rows, []any{&at}, func() error { found[at-1].lives = true; return nil })
+		return err
+	})
+}
