@@ -64,7 +64,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 		return nil, err
 	}
 	a.log = a.tel.Logger
-	registry, source := a.tel.Registry, ids.NewSource(a.now)
+	registry, source, lanes := a.tel.Registry, ids.NewSource(a.now), lane.NewMetrics(a.tel.Registry)
 	if a.db, err = postgres.Open(ctx, cfg.DatabaseURL, postgres.Options{
 		ConnectionsMax: int32(cfg.DatabaseConnectionsMax), //nolint:gosec // Check bounds it
 		Name:           cfg.sessionName(), Traced: a.tel.Tracing(), Pooler: cfg.DatabasePooler,
@@ -76,11 +76,11 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	lanes := lane.NewMetrics(registry)
 
 	// platform
 	a.access = access.New(a.db, a.now, source)
 	log := events.New(a.db, source)
+	log.Register(registry)
 	slots := limits.New(a.db, limits.Config{Node: cfg.Node}, source, registry, a.log)
 	others := destinations.New(destinations.Config{
 		DB: a.db, IDs: source, Clock: a.now, Events: log, Registry: registry, Log: a.log, Tracers: a.tel.Tracers,
@@ -115,7 +115,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 	}
 	ready := &readiness{db: a.db, schema: schema, draining: a.draining.Load, stopped: a.life.stopped}
 	a.life.stopping = a.announceStop
-	a.life.stages = a.stages(server, webhooks, slots, others, queue, timetable, newAdminHandler(ready, registry))
+	a.life.stages = a.stages(server, webhooks, slots, others, queue, timetable, log, newAdminHandler(ready, registry))
 	return a, nil
 }
 

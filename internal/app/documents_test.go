@@ -169,38 +169,3 @@ func TestABrokenLinkIsFound(t *testing.T) {
 		t.Errorf("found %v", got)
 	}
 }
-
-// metricsOf are the figures that the program's source names.
-func metricsOf(t *testing.T) []string {
-	t.Helper()
-	form := regexp.MustCompile(`(?:Name: |NewDesc\()"(kontor_[a-z_]+)"`)
-	var names []string
-	err := filepath.WalkDir(filepath.Join(repository, "internal"), func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		source, err := os.ReadFile(path)
-		for _, match := range form.FindAllStringSubmatch(string(source), -1) {
-			names = append(names, match[1])
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(names)
-	return names
-}
-
-func TestTheDocumentsNameEveryMetric(t *testing.T) {
-	t.Parallel()
-	const path = "docs/operating/running.md"
-	var told []string
-	for _, cells := range rows(t, path) {
-		told = append(told, regexp.MustCompile(`kontor_[a-z_]+`).FindAllString(cells[0], -1)...)
-	}
-	slices.Sort(told)
-	if exported := metricsOf(t); len(exported) < 20 || !slices.Equal(told, exported) {
-		t.Errorf("%s has\n%s\nand the program\n%s", path, strings.Join(told, "\n"), strings.Join(exported, "\n"))
-	}
-}

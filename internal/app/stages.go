@@ -12,6 +12,7 @@ import (
 	"github.com/kontorhq/kontor/internal/edge/hooks"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/destinations"
+	"github.com/kontorhq/kontor/internal/platform/events"
 	"github.com/kontorhq/kontor/internal/platform/limits"
 	"github.com/kontorhq/kontor/internal/platform/schedules"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
@@ -58,7 +59,7 @@ func (a *App) listen(ctx context.Context) (err error) {
 // stages are the node's parts in the order in which they stop: what takes work in stops before what carries it out, and
 // the admin listener last, so that the stop can be watched.
 func (a *App) stages(server *api.Server, webhooks *hooks.Hooks, slots *limits.Limits, others *destinations.Destinations,
-	queue *tasks.Tasks, timetable *schedules.Schedules, admin http.Handler,
+	queue *tasks.Tasks, timetable *schedules.Schedules, log *events.Events, admin http.Handler,
 ) []stage {
 	edge := stage{budget: a.budget(shareEdge) + time.Second} // the listener itself counts the requests it cuts off
 	commands := stage{budget: a.budget(shareCommands), parts: []part{{"task enqueues", queue.RunEnqueue}}}
@@ -72,6 +73,7 @@ func (a *App) stages(server *api.Server, webhooks *hooks.Hooks, slots *limits.Li
 	if a.cfg.Has(RoleWorker) {
 		commands.parts = append(commands.parts, part{"schedules", timetable.Run})
 		queue.Every("app.partitions", partitionsEvery, a.keepPartitions)
+		queue.Every("app.measure", measureEvery, measuring(queue.Measure, log.Measure, a.payments.Measure))
 		workers.parts = append(workers.parts, part{"workers", queue.Run})
 	}
 	return []stage{

@@ -82,6 +82,7 @@ func New(d Deps, cfg Config) *Payments {
 	p := &Payments{Deps: d, cfg: cfg.withDefaults(), providers: map[string]Provider{}, metrics: newMetrics(d.Registry)}
 	for _, provider := range d.Providers {
 		p.providers[provider.Name()] = provider
+		p.metrics.known(provider.Name())
 	}
 	p.flights.byAttempt = map[ids.ID]*flight{}
 	batches := lane.Config{Name: "payment_outcomes", BatchMax: 256, QueueMax: 8192, Workers: 2, Timeout: 30 * time.Second}

@@ -26,7 +26,7 @@ func attemptArgs(attemptID ids.ID) []byte {
 
 // call is one call to the provider and its answer, kept in the task's history.
 type call struct {
-	Call        string `json:"call"` // send or look_up
+	Call        string `json:"call"` // one of the call constants
 	Result      Result `json:"result"`
 	HTTPStatus  int    `json:"http_status,omitempty"`
 	ChargeID    string `json:"charge_id,omitempty"`
@@ -34,6 +34,12 @@ type call struct {
 	Detail      string `json:"detail,omitempty"`
 	DurationMS  int64  `json:"duration_ms"`
 }
+
+// The calls to a provider.
+const (
+	callSend   = "send"
+	callLookUp = "look_up"
+)
 
 // work carries an attempt one step on: it asks the provider, outside any transaction, and hands the answer to the lane
 // that books it.
@@ -169,7 +175,7 @@ func (p *Payments) send(ctx context.Context, provider Provider, w work, calls *[
 		PaymentID: ids.Format(PaymentPrefix, w.payment.ID), ChargeID: w.payment.ChargeID, Amount: w.attempt.Amount,
 		Currency: w.payment.Currency, Token: w.payment.Token, Capture: w.payment.CaptureMethod == CaptureAutomatic, Final: w.attempt.Final,
 	})
-	*calls = append(*calls, record("send", answer, time.Since(started)))
+	*calls = append(*calls, record(callSend, answer, time.Since(started)))
 	return p.checked(ctx, w, answer)
 }
 
@@ -178,7 +184,7 @@ func (p *Payments) lookUp(ctx context.Context, provider Provider, w work, calls 
 	defer cancel()
 	started := time.Now() //nolint:forbidigo // a stopwatch
 	answer := provider.LookUp(ctx, ids.Format(AttemptPrefix, w.attempt.ID))
-	*calls = append(*calls, record("look_up", answer, time.Since(started)))
+	*calls = append(*calls, record(callLookUp, answer, time.Since(started)))
 	return p.checked(ctx, w, answer)
 }
 

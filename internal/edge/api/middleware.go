@@ -37,6 +37,7 @@ type gate struct {
 	timeout      time.Duration
 	logger       *slog.Logger
 	durations    *prometheus.HistogramVec
+	active       prometheus.Gauge
 	page         []byte    // of /docs
 	buffers      sync.Pool // *[]byte
 }
@@ -106,6 +107,7 @@ func (c *call) write(a command.Answer) {
 func (g *gate) wrap(op *operation, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := &call{ResponseWriter: w, op: op, requestID: g.requestID(r), started: g.clock()}
+		g.active.Inc()
 		w.Header()["Request-Id"] = []string{c.requestID}
 		ctx, cancel := context.WithTimeout(context.WithValue(telemetry.WithRequestID(r.Context(), c.requestID), callKey{}, c), g.timeout)
 		defer cancel()
@@ -146,6 +148,7 @@ func (g *gate) finish(ctx context.Context, c *call) {
 		g.fail(c, fault.New(fault.Internal, "internal", "Something went wrong on our side; the request id finds it in the log.").
 			Because(fmt.Errorf("panic: %v\n%s", r, debug.Stack())))
 	}
+	g.active.Dec()
 	took := g.clock().Sub(c.started)
 	c.op.figures.observe(c.status, took)
 	if !c.op.write && c.status < http.StatusInternalServerError {

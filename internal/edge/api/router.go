@@ -30,7 +30,7 @@ func newGate(authenticate authenticator, now clock.Clock, source *ids.Source, ti
 		op.figures = newFigures(durations, op.route, op.method)
 	}
 	return &gate{
-		contract: c, authenticate: authenticate, clock: now, ids: source, timeout: timeout, logger: logger, durations: durations, page: page,
+		contract: c, authenticate: authenticate, clock: now, ids: source, timeout: timeout, logger: logger, durations: durations, active: newActive(registry), page: page,
 		buffers: sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }},
 	}, nil
 }
@@ -58,7 +58,7 @@ func (g *gate) handler(server StrictServerInterface) *http.ServeMux {
 	})
 	mux.HandleFunc("GET /docs", g.docs())
 	mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusSeeOther))
-	nothing := &operation{public: true, route: "none", method: "any", figures: newFigures(g.durations, "none", "any")}
+	nothing := &operation{public: true, route: "none", method: "_OTHER", figures: newFigures(g.durations, "none", "_OTHER")}
 	mux.HandleFunc("/", g.wrap(nothing, func(_ http.ResponseWriter, r *http.Request) { g.nothingHere(mux, r) }))
 	return mux
 }

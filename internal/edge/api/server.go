@@ -70,6 +70,7 @@ func New(d Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{deps: d, gate: g, runner: command.NewRunner(d.DB, g.contract.answer)}
+	s.runner.Register(d.Registry)
 	batches := lane.Config{BatchMax: 512, QueueMax: 8192, Workers: 2, Timeout: 10 * time.Second}
 	batches.Name = "ledger_entries"
 	s.entries = command.NewLane(s.runner, batches, d.Lanes, s.postEntries)

@@ -48,8 +48,13 @@ func New(p *payments.Payments, source *ids.Source, registry prometheus.Registere
 
 func newHooks(receive receiver, source *ids.Source, registry prometheus.Registerer, logger *slog.Logger) *Hooks {
 	received := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "kontor_webhooks_received_total", Help: "Notifications of providers, by the status they were answered with.",
+		Name: "kontor_webhooks_received_total", Help: "Notifications of providers, by the status they were answered with. 401 and 400 that grow: the webhook secret is not the provider's.",
 	}, []string{"status"})
+	for _, status := range []int{
+		http.StatusNoContent, http.StatusBadRequest, http.StatusUnauthorized, http.StatusInternalServerError, http.StatusServiceUnavailable,
+	} {
+		received.WithLabelValues(strconv.Itoa(status))
+	}
 	registry.MustRegister(received)
 	return &Hooks{receive: receive, ids: source, logger: logger, received: received}
 }

@@ -259,19 +259,19 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 	seconds := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
 	m := &Metrics{
 		size: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "kontor_lane_batch_size", Help: "Commands in one batch.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512},
+			Name: "kontor_lane_batch_size", Help: "Commands in one batch. Full batches, and waits that grow, say that the database is at its limit.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512},
 		}, labels),
 		wait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "kontor_lane_wait_seconds", Help: "From a command's arrival to its batch's start.", Buckets: seconds,
+			Name: "kontor_lane_wait_seconds", Help: "From a command's arrival to its batch's start. About as long as a commit under load; longer means that the database is at its limit.", Buckets: seconds,
 		}, labels),
 		commit: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "kontor_lane_commit_seconds", Help: "From a batch's start to its commit.", Buckets: seconds,
+			Name: "kontor_lane_commit_seconds", Help: "From a batch's start to its commit. The database's work, and its disk's.", Buckets: seconds,
 		}, labels),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kontor_lane_refused_total", Help: "Commands turned away because the queue was full.",
+			Name: "kontor_lane_refused_total", Help: "Commands turned away because the queue was full. Callers are told to come again; add nodes, or a faster database.",
 		}, labels),
 		split: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kontor_lane_split_total", Help: "Batches halved to find the command that failed them.",
+			Name: "kontor_lane_split_total", Help: "Batches halved to find the command that failed them. Should be 0: the log has the error, which ought to have been a refusal.",
 		}, labels),
 	}
 	registry.MustRegister(m.size, m.wait, m.commit, m.refused, m.split)

@@ -216,7 +216,7 @@ func TestAFullQueueTurnsCallersAway(t *testing.T) {
 		r.all(taken)
 		r.ran([]int{1}, []int{2, 3})
 		const want = `
-			# HELP kontor_lane_refused_total Commands turned away because the queue was full.
+			# HELP kontor_lane_refused_total Commands turned away because the queue was full. Callers are told to come again; add nodes, or a faster database.
 			# TYPE kontor_lane_refused_total counter
 			kontor_lane_refused_total{lane="doubling"} 2
 		`

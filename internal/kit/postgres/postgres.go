@@ -190,13 +190,16 @@ func (db *DB) retry(ctx context.Context, once func() error) error {
 // ErrAgain asks for the transaction to be run again: another one came in between.
 var ErrAgain = errors.New("another transaction came in between")
 
-// causeConnection says that the connection, or the server, went away.
-const causeConnection = "connection"
+// causeConnection says that the connection, or the server, went away; causeAgain, that the body asked for it.
+const (
+	causeConnection = "connection"
+	causeAgain      = "again"
+)
 
 // retryable names why a transaction may be run again, or returns the empty string.
 func retryable(err error) string {
 	if errors.Is(err, ErrAgain) {
-		return "again"
+		return causeAgain
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code {

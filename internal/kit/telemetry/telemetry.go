@@ -76,7 +76,7 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 func newRegistry(cfg Config) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "kontor_info", Help: "Always 1; the labels say which binary this is.",
+		Name: "kontor_info", Help: "Always 1; the labels say which binary and which node this is. Several versions for long: a deployment is stuck.",
 		ConstLabels: prometheus.Labels{"version": cfg.Version, "node": cfg.Node},
 	})
 	info.Set(1)

@@ -58,11 +58,12 @@ type Body[In any] func(ctx context.Context, tx postgres.Tx, items []Item[In]) ([
 type Runner struct {
 	db      *postgres.DB
 	problem func(err error, requestID string) Answer
+	metrics metrics
 }
 
 // NewRunner makes a runner. problem writes an error as the answer to record.
 func NewRunner(db *postgres.DB, problem func(err error, requestID string) Answer) *Runner {
-	return &Runner{db: db, problem: problem}
+	return &Runner{db: db, problem: problem, metrics: newMetrics()}
 }
 
 // ErrKeyReused is returned when a key comes again with another request.
@@ -132,6 +133,7 @@ func (l *Lane[In]) run(ctx context.Context, items []Item[In]) ([]lane.Result[Ans
 	if err != nil {
 		return nil, err
 	}
+	l.runner.metrics.count(metas, outcomes)
 	l.notify(fresh, outcomes)
 	results := make([]lane.Result[Answer], len(items))
 	for i, o := range outcomes {
@@ -163,6 +165,7 @@ func (r *Runner) Once(ctx context.Context, meta Meta, body func(ctx context.Cont
 	if err != nil {
 		return Answer{}, err
 	}
+	r.metrics.count([]Meta{meta}, []Outcome{outcome})
 	return outcome.Answer, outcome.Err
 }
 

@@ -56,8 +56,10 @@ func New(cfg Config) *Destinations {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "Kontor"
 	}
-	return &Destinations{
-		Config: cfg, secrets: newSecrets(cfg.Secrets), metrics: newMetrics(cfg.Registry), registry: newRegistry(),
+	d := &Destinations{
+		Config: cfg, secrets: newSecrets(cfg.Secrets), registry: newRegistry(),
 		tracer: cfg.Tracers.Tracer("github.com/kontorhq/kontor/internal/platform/destinations"),
 	}
+	d.metrics = newMetrics(cfg.Registry, d)
+	return d
 }

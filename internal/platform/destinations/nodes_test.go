@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/kontorhq/kontor/internal/kit/egress"
 )
 
@@ -256,7 +254,7 @@ func TestChangesAreSeenWithinASecondAndNothingIsAskedWhenNothingIsUsed(t *testin
 	if b := h.read("api").State.Breaker; b.Requests != 1 {
 		t.Fatalf("what was learned last is lost: %+v", b)
 	}
-	if testutil.ToFloat64(node.metrics.held.WithLabelValues("api", "operator")) != 1 {
+	if got := gathered(t, newStates(node))["kontor_destination_held api operator"]; got != 1 {
 		t.Error("the hold is not shown")
 	}
 	idle := h.node()

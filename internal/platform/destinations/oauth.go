@@ -103,15 +103,21 @@ func (t *tokens) accept(good *token) {
 	good.forced = false
 }
 
+// What became of fetching a token.
+const (
+	tokenSucceeded = "succeeded"
+	tokenFailed    = "failed"
+)
+
 func (t *tokens) fetch(ctx context.Context, d *Destinations, to *Target, secret string, forced bool, f *fetch) {
 	f.token, f.err = d.fetchToken(ctx, to, secret)
-	result := "succeeded"
+	result := tokenSucceeded
 	t.mu.Lock()
 	if t.fetching = nil; f.err == nil {
 		f.token.forced = forced
 		t.current, t.failure = f.token, nil
 	} else {
-		t.failure, t.failedAt, result = f.err, d.Clock(), "failed"
+		t.failure, t.failedAt, result = f.err, d.Clock(), tokenFailed
 	}
 	t.mu.Unlock()
 	d.metrics.tokens.WithLabelValues(result).Inc()

@@ -115,6 +115,7 @@ func (d *Destinations) load(ctx context.Context, refs map[Ref]bool) error {
 		if err != nil {
 			return err
 		}
+		d.metrics.known(one.Name)
 		entries[i] = &Entry{d: d, target: target, usedAt: d.Now()}
 	}
 	if err := d.readKeys(ctx, entries); err != nil {
@@ -193,7 +194,6 @@ func (d *Destinations) refresh(ctx context.Context) error {
 	for _, e := range taught {
 		e.caughtUp()
 	}
-	d.metrics.show(entries, d.Now())
 	return nil
 }
 

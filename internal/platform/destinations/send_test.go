@@ -321,8 +321,8 @@ func TestARequestIsASpanAndIsCounted(t *testing.T) {
 	if got := last().header.Get("Traceparent"); got != "00-0af7651916cd43dd8448eb211c80319c-"+own.SpanID().String()+"-01" {
 		t.Error(got)
 	}
-	for class, want := range map[Class]float64{ClassSucceeded: 1, ClassRetry: 1} {
-		if got := testutil.ToFloat64(d.metrics.requests.WithLabelValues("api", string(class))); got != want {
+	for class, status := range map[Class]string{ClassSucceeded: "2xx", ClassRetry: "none"} {
+		if got := testutil.ToFloat64(d.metrics.requests.WithLabelValues("api", string(class), status)); got != 1 {
 			t.Errorf("%s: %v", class, got)
 		}
 	}

@@ -15,13 +15,14 @@ import (
 
 // Events is the log and the inbox. Safe for concurrent use.
 type Events struct {
-	db     *postgres.DB
-	source *ids.Source
+	db      *postgres.DB
+	source  *ids.Source
+	metrics *metrics
 }
 
 // New makes the log's door; it starts nothing.
 func New(db *postgres.DB, source *ids.Source) *Events {
-	return &Events{db: db, source: source}
+	return &Events{db: db, source: source, metrics: newMetrics()}
 }
 
 // Event is something that happened to an aggregate: a payment, an account.

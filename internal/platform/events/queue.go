@@ -26,6 +26,7 @@ func (e *Events) Queue(b *pgx.Batch, list []Event) {
 		return
 	}
 	n := len(list)
+	e.metrics.written.Add(float64(n))
 	orgs, eventIDs, aggregates := make([]ids.ID, n), make([]ids.ID, n), make([]ids.ID, n)
 	aggregateTypes, types := make([]string, n), make([]string, n)
 	payloads, recorded := make([][]byte, n), make([]*time.Time, n)

@@ -48,11 +48,13 @@ type key struct {
 	usedAt  moment // when it was last asked for
 	seenAt  moment // when it was last asked for or defined
 	lackAt  moment // since when callers are refused; 0: they are not
+	lacksAt moment // when one was refused last
 	tickAt  moment // when it is refreshed at the latest
 	askAt   moment // before this moment, to ask for more is in vain
 	countAt moment // when demand is counted anew
 	lastAt  moment // of the latest refresh
 	backoff time.Duration
+	figures *figures
 }
 
 // define replaces the windows by those of a newer version. A window whose period remains keeps its slots.

@@ -128,7 +128,7 @@ func (l *Limits) Define(name Key, version int64, windows []Window) {
 	defer l.mu.Unlock()
 	k := l.keys[name]
 	if k == nil {
-		k = &key{name: name, tickAt: now.mono}
+		k = &key{name: name, tickAt: now.mono, figures: l.metrics.of(name)}
 		k.define(version, canonical(windows))
 		k.seenAt = now.mono
 		l.keys[name] = k

@@ -18,9 +18,9 @@ func (l *Limits) refresh(ctx context.Context, keys []*key) error {
 	began := l.now()
 	questions := l.ask(keys, began.mono)
 	answers, err := l.exchange(ctx, questions)
-	result := "done"
+	result := refreshDone
 	if err != nil {
-		result = "failed"
+		result = refreshFailed
 	}
 	now := l.now()
 	l.metrics.refresh.WithLabelValues(result).Observe(began.mono.until(now.mono).Seconds())

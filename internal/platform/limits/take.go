@@ -96,8 +96,8 @@ func (l *Limits) grant(windows []*window, units, fit, n int64, now moment) {
 			w.satisfied()
 		}
 		if k := w.key; k.lackAt > 0 && fit > 0 {
-			l.metrics.wait.Observe(k.lackAt.until(now).Seconds())
-			k.lackAt = 0
+			l.metrics.wait.Observe(k.lacked(now).Seconds())
+			k.hasEnough(now)
 		}
 	}
 }
@@ -124,7 +124,10 @@ func (l *Limits) refuse(windows []*window, units, more int64, now instant) {
 			continue
 		}
 		w.lack(lacks, units)
-		if k.lackAt == 0 {
+		if k.lackAt > 0 && k.lacksAt.until(now.mono) > idleAfter {
+			k.hasEnough(now.mono)
+		}
+		if k.lacksAt = now.mono; k.lackAt == 0 {
 			k.lackAt = now.mono
 		}
 		l.enliven(k)
@@ -168,6 +171,9 @@ func (g *Grant) Sent() bool {
 	g.phase, g.at = phaseSent, now.mono
 	for _, w := range g.windows {
 		w.sent(now.mono, g.units)
+		if w == w.key.windows[0] { // of a key with several windows one counts
+			w.key.figures.used += g.units
+		}
 	}
 	return true
 }

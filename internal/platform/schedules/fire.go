@@ -28,6 +28,7 @@ func (s *Schedules) untilNext(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask for the next tick: %w", err)
 	}
+	s.metrics.noteNext(found)
 	if len(found) == 0 {
 		return s.cfg.LookMax, nil
 	}
@@ -100,6 +101,8 @@ type firing struct {
 	told  []events.Event
 	halts []halt
 	made  []tasks.Task
+
+	misfires int
 }
 
 // halt is a schedule whose rule has no next tick for this node.
@@ -202,6 +205,7 @@ func (f *firing) settle(s *Schedule) error {
 	f.specs = append(f.specs, specs...)
 	s.ticksAfter, s.NextTickAt = r.after, r.next
 	if !r.missedFrom.IsZero() {
+		f.misfires++
 		event, err := missed(s, r)
 		if err != nil {
 			return err
@@ -243,12 +247,13 @@ func (f *firing) write(ctx context.Context, tx postgres.Tx) (map[ids.ID]bool, er
 
 // count tells the metrics of a firing that was committed.
 func (f *firing) count() {
+	f.metrics.misfires.Add(float64(f.misfires))
 	for i, at := range f.ticks.at {
 		if f.ticks.missed[i] {
-			f.metrics.ticks.WithLabelValues("true").Inc()
+			f.metrics.madeUp.Inc()
 			continue
 		}
-		f.metrics.ticks.WithLabelValues("false").Inc()
+		f.metrics.inTime.Inc()
 		f.metrics.late.Observe(f.now.Sub(*at).Seconds())
 	}
 }

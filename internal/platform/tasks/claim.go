@@ -2,7 +2,6 @@ package tasks
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -47,7 +46,7 @@ const claimSQL = `
 		coalesce(k.subject_type, ''), coalesce(k.subject_id, ''), coalesce(k.idempotency_key, ''), coalesce(k.traceparent, ''),
 		coalesce(k.timeout_seconds, 0), k.retry_config, k.expires_at <= statement_timestamp(),
 		l.line, l.priority, l.claimed_from, l.turn, l.attempt, l.excused, l.rate_limited, l.lost, l.interrupted,
-		coalesce(l.failing, 0)::float8
+		coalesce(l.failing, 0)::float8, extract(epoch from statement_timestamp() - l.claimed_from)::float8
 	from taken l
 	join task k on k.org_id = l.org_id and k.id = l.task_id`
 
@@ -89,7 +88,7 @@ func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bo
 			if n < len(s.grants) {
 				list[at].grant = s.grants[n]
 			}
-			list[at].weight = s.q.weight
+			list[at].weight, list[at].figures = s.q.weight, s.q.counts
 			p := &places[at]
 			s.q.after[p.priority-1] = later(s.q.after[p.priority-1], p.dueAt)
 		}
@@ -101,7 +100,7 @@ func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bo
 		}
 	}
 	t.noteBacklog()
-	t.Dispatch(t.isolate(ctx, list))
+	t.takeUp(t.isolate(ctx, list))
 	return len(list), more, nil
 }
 
@@ -152,15 +151,16 @@ func (t *Tasks) lease(ctx context.Context, shares []share, token ids.ID, since t
 		task := Task{Lease: token, since: since}
 		var p place
 		var timeout int64
-		var failing float64
+		var failing, waited float64
 		var expired *bool
 		var turn *ids.ID
 		err := row.Scan(&task.OrgID, &task.ID, &task.Queue, &task.Destination, &task.LimitKey, &task.FairnessKey, &task.Units, &task.Kind, &task.Args,
 			&task.SubjectType, &task.SubjectID, &task.IdempotencyKey, &task.TraceParent, &timeout, &task.retry, &expired,
 			&task.line, &p.priority, &p.dueAt, &turn, &task.Attempt, &task.excused, &task.rateLimited, &task.lost,
-			&task.Interrupted, &failing)
+			&task.Interrupted, &failing, &waited)
 		task.timeout = time.Duration(timeout) * time.Second
 		task.sinceFailure = time.Duration(failing * float64(time.Second))
+		task.waited = time.Duration(max(waited, 0) * float64(time.Second))
 		task.expired = expired != nil && *expired
 		if turn != nil {
 			task.turn = *turn
@@ -191,29 +191,4 @@ func (t *Tasks) free() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.cfg.Workers - t.running - t.waiting
-}
-
-const oldestDueSQL = `
-	select extract(epoch from statement_timestamp() - l.due_at)::float8
-	from unnest($1::uuid[]) as n (line)
-	cross join lateral (
-		select l.due_at from task_live l where l.line = n.line and l.state = 'available' and l.priority = 1 order by l.due_at limit 1
-	) l
-	order by l.due_at
-	limit 1`
-
-// measure finds how long the oldest available task has waited for a node.
-func (t *Tasks) measure(ctx context.Context) {
-	lines := make([]ids.ID, 0, len(t.lines))
-	for id := range t.lines {
-		lines = append(lines, id)
-	}
-	var seconds float64
-	err := t.db.Pool().QueryRow(ctx, oldestDueSQL, lines).Scan(&seconds)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		t.metrics.oldestReady.Set(0)
-	case err == nil:
-		t.metrics.oldestReady.Set(seconds)
-	}
 }

@@ -212,6 +212,7 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 	lines := map[line]ids.ID{}
 	var last line // mostly they are all of one
 	var lastID ids.ID
+	var figures *queueFigures
 	room, leased := t.newcomers(), false
 	for i := range specs {
 		task := &list[i]
@@ -225,9 +226,12 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 				id = l.id()
 				lines[l] = id
 			}
+			if figures == nil || l.queue != last.queue {
+				figures = t.metrics.ofQueue(l.queue)
+			}
 			last, lastID = l, id
 		}
-		task.line, task.since = lastID, since
+		task.line, task.since, task.figures = lastID, since, figures
 		taken := token != nil && t.atOnce(&specs[i], task, &room)
 		if taken {
 			task.Lease, task.Attempt, leased = *token, 1, true

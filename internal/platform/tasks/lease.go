@@ -31,13 +31,19 @@ type held struct {
 	waiting   bool      // for a worker
 	lost      bool
 	cancel    context.CancelCauseFunc // of the attempt, once it has begun
-	outcome   string                  // what Finish has written for it
+	ended     ended                   // what Finish has written for it
 }
 
 // Dispatch has this node work on tasks that it holds the leases of; it never blocks. Call it after the commit of the
 // transaction that queued them; tasks without a lease are passed over. What waits for a worker is kept alive; what
 // this node cannot take goes back to be taken by any.
 func (t *Tasks) Dispatch(list []Task) {
+	t.metrics.noteCreated(list)
+	t.takeUp(list)
+}
+
+// takeUp is Dispatch for tasks that were there before.
+func (t *Tasks) takeUp(list []Task) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	hurry := false
@@ -219,7 +225,7 @@ func (t *Tasks) beat(ctx context.Context) error {
 	}
 	for i, h := range list {
 		// What is not found was taken over, or finished by its own handler a moment ago.
-		if !known[i] && h.outcome == "" && t.held[keyOf(h.task)] == h {
+		if !known[i] && h.ended.outcome == "" && t.held[keyOf(h.task)] == h {
 			t.lose(h)
 		}
 	}

@@ -49,6 +49,7 @@ type queueing struct {
 	line
 	id     ids.ID
 	weight float64
+	counts *queueFigures
 	found  time.Time           // when tasks were last found in it, or hinted at
 	hungry bool                // there was more than was asked for
 	after  [4]time.Time        // by priority: the place of the last task claimed, by the database's clock
@@ -101,7 +102,7 @@ func (t *Tasks) describe(ctx context.Context, strange []ids.ID, now time.Time) e
 	q := queueing{}
 	_, err = pgx.ForEachRow(rows, []any{&q.id, &q.org, &q.queue, &q.destination, &q.limitKey, &q.fairnessKey, &q.units, &q.weight}, func() error {
 		known := q
-		known.found = now
+		known.found, known.counts = now, t.metrics.ofQueue(q.queue)
 		t.lines[q.id] = &known
 		return nil
 	})
@@ -124,7 +125,7 @@ func (t *Tasks) takeHints(now time.Time) {
 			if len(t.lines) >= linesMax {
 				continue
 			}
-			q = &queueing{line: h.line, id: id}
+			q = &queueing{line: h.line, id: id, counts: t.metrics.ofQueue(h.line.queue)}
 			t.lines[id] = q
 		}
 		q.weight = h.weight

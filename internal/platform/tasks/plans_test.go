@@ -82,7 +82,8 @@ func TestNoStatementWalksTheTasks(t *testing.T) {
 			"heartbeat":    {heartbeatSQL, held + "30000000"},
 			"give back":    {giveBackSQL, held + filled("0::bigint")},
 			"nudge":        {nudgeSQL, fmt.Sprintf("'%s','%s'", orgs, tasks)},
-			"oldest":       {oldestDueSQL, "array[md5('1')::uuid, md5('2')::uuid]"},
+			"backlog":      {backlogSQL, "20, 20"},
+			"letters":      {openLettersSQL, "20"},
 		} {
 			plan := b.explain(statement.sql, statement.args)
 			for _, banned := range []string{"Seq Scan", "Merge Join", "Hash Join", "Merge Append"} {

@@ -8,7 +8,7 @@ import (
 // poll looks for tasks until ctx ends: at once when it is told of some, every PollMin while there are some and for a while after, and
 // every lookEvery while there are none.
 func (t *Tasks) poll(ctx context.Context) {
-	var found, measured time.Time
+	var found time.Time
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -36,15 +36,9 @@ func (t *Tasks) poll(ctx context.Context) {
 		case t.roundAt.Sub(found) > lineActive:
 			pause = t.lookPause()
 		}
-		if time.Since(measured) >= measureEvery {
-			measured = monotonic()
-			t.measure(ctx)
-		}
 		timer.Reset(min(pause, r.wait))
 	}
 }
-
-const measureEvery = 10 * time.Second
 
 // lookPause is between two looks for lines: what another program queues waits no longer than this on a node that was idle.
 func (t *Tasks) lookPause() time.Duration { return min(100*time.Millisecond, t.cfg.PollMax) }

@@ -54,7 +54,7 @@ func (t *Tasks) reported(h *held) {
 // note counts an attempt's end, and tells of one that is not as it should be.
 func (t *Tasks) note(c *Completion, wasHeld bool) {
 	if wasHeld {
-		t.count(c)
+		t.kinds[c.Task.Kind].figures.count(c.ended())
 		if c.Done && c.Outcome == OutcomeSucceeded || c.Outcome == OutcomeSnoozed {
 			return
 		}
@@ -64,15 +64,10 @@ func (t *Tasks) note(c *Completion, wasHeld bool) {
 	case !wasHeld:
 		log.Warn("the task's lease was lost before its end could be recorded")
 	case c.Dead != "":
-		t.metrics.givenUp.WithLabelValues(c.Task.Kind).Inc()
 		log.Error("a task has failed for good", "reason", c.Dead, "detail", string(c.Detail))
 	case !c.Done:
 		log.Warn("a task will be tried again", "after", c.Next, "detail", string(c.Detail))
 	}
-}
-
-func (t *Tasks) count(c *Completion) {
-	t.metrics.attempts.WithLabelValues(c.Task.Kind, c.Outcome).Inc()
 }
 
 // noteOutcomes remembers what a handler wrote through Finish, to be counted when it says so: the transaction may yet run
@@ -82,7 +77,7 @@ func (t *Tasks) noteOutcomes(list []Completion, wasHeld []bool) {
 	defer t.mu.Unlock()
 	for i, c := range list {
 		if h := t.held[keyOf(c.Task)]; h != nil && wasHeld[i] {
-			h.outcome = c.Outcome
+			h.ended = c.ended()
 		}
 	}
 }

@@ -152,7 +152,7 @@ func TestSnoozesDoNotCountButAreNumbered(t *testing.T) {
 	if h := b.history(task); !slices.Equal(h, want) {
 		t.Fatal(h)
 	}
-	b.until("the end is counted", func() bool { return counted(b, node.metrics.givenUp.WithLabelValues("test")) == 1 })
+	b.until("the end is counted", func() bool { return counted(b, node.metrics.dead.WithLabelValues("test", DeadMaxAttempts)) == 1 })
 }
 
 func TestAPanicIsAFailedAttemptAndUnclear(t *testing.T) {

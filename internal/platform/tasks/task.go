@@ -44,6 +44,8 @@ type Task struct {
 	timeout      time.Duration // of one attempt; 0: as its kind says
 	retry        []byte        // its own retry configuration, as JSON
 	since        time.Time     // when the lease was asked for, by the monotonic clock: it cannot have begun earlier
+	waited       time.Duration // before that, for a node to take it
+	figures      *queueFigures
 }
 
 // counted is how many attempts have been used of those the policy allows, this one included.

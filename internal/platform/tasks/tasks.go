@@ -150,9 +150,11 @@ func New(d Deps, cfg Config) *Tasks {
 		hurry: make(chan struct{}, 1), giving: make(chan struct{}, 1),
 	}
 	t.loads = loads{workers: t.cfg.Workers, period: lately, lines: map[ids.ID]*load{}}
-	t.kinds[KindHTTP] = handling{policy: Policy{Timeout: httpTimeoutMax}.withDefaults(), retry: DefaultRetry(), handle: t.sendHTTP, sends: true}
-	t.Handle(kindReplay, Policy{MaxAttempts: -1, LostMax: -1, MaxBackoff: replayLookLong, Timeout: replayTimeout}, t.carryOutReplay)
 	t.metrics = newMetrics(d.Registry, t)
+	t.kinds[KindHTTP] = handling{
+		policy: Policy{Timeout: httpTimeoutMax}.withDefaults(), retry: DefaultRetry(), handle: t.sendHTTP, sends: true, figures: t.metrics.ofKind(KindHTTP),
+	}
+	t.Handle(kindReplay, Policy{MaxAttempts: -1, LostMax: -1, MaxBackoff: replayLookLong, Timeout: replayTimeout}, t.carryOutReplay)
 	t.finish = lane.New(lane.Config{
 		Name: "task_finish", BatchMax: 1000, QueueMax: 2*t.cfg.Workers + 16384, Workers: 2, Timeout: t.cfg.Lease,
 	}, d.Lanes, t.finishBatch)
@@ -164,14 +166,15 @@ func New(d Deps, cfg Config) *Tasks {
 }
 
 type handling struct {
-	policy Policy
-	retry  RetryConfig
-	handle Handler
-	sends  bool // the handler itself says when what it does counts against limits
+	policy  Policy
+	retry   RetryConfig
+	handle  Handler
+	sends   bool // the handler itself says when what it does counts against limits
+	figures *kindFigures
 }
 
 // Handle says who works on a kind of tasks. Call it before Run. A node leaves kinds it does not know to others.
 func (t *Tasks) Handle(kind string, p Policy, h Handler) {
 	p = p.withDefaults()
-	t.kinds[kind] = handling{policy: p, retry: p.retry(), handle: h}
+	t.kinds[kind] = handling{policy: p, retry: p.retry(), handle: h, figures: t.metrics.ofKind(kind)}
 }

@@ -135,16 +135,19 @@ func (t *Tasks) attempt(h *held) {
 	}
 	verdict, hopeless := giveUp(task, kind.policy.LostMax, &retry)
 	if !hopeless {
+		began := monotonic()
+		task.began(began)
 		verdict = t.call(ctx, kind.handle, *task)
+		kind.figures.duration.Observe(monotonic().Sub(began).Seconds())
 	}
 	if task.grant != nil {
 		task.grant.Done()
 	}
 	if verdict.finished {
 		t.mu.Lock()
-		outcome := h.outcome
+		ended := h.ended
 		t.mu.Unlock()
-		t.metrics.attempts.WithLabelValues(task.Kind, outcome).Inc()
+		kind.figures.count(ended)
 		t.over(h)
 		return
 	}
