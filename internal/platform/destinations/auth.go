@@ -40,8 +40,9 @@ func noSecret(err error) *authError {
 
 // signed is what was proved with: enough to know later whether it is still the same.
 type signed struct {
-	mark  string // of the secret; see markOf
-	token *token // of OAuth2
+	mark  string   // of the secret; see markOf
+	token *token   // of OAuth2
+	spent []string // what must not be kept of an answer that repeats it
 }
 
 // sign puts the credentials into the header. It overwrites what the request brought under the same name.
@@ -58,12 +59,14 @@ func (d *Destinations) sign(ctx context.Context, t *Target, h http.Header, key s
 	if strings.ContainsAny(secret, "\r\n\x00") && auth.Type != AuthHMAC {
 		return signed{}, noSecret(fmt.Errorf("the secret %s has characters that no header may have", ref))
 	}
-	out := signed{mark: markOf(t.ID, secret)}
+	out := signed{mark: markOf(t.ID, secret), spent: []string{secret}}
 	switch auth.Type {
 	case AuthBearer:
 		h.Set("Authorization", "Bearer "+secret)
 	case AuthBasic:
-		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+secret)))
+		pair := base64.StdEncoding.EncodeToString([]byte(auth.Username + ":" + secret))
+		out.spent = append(out.spent, pair)
+		h.Set("Authorization", "Basic "+pair)
 	case AuthAPIKey:
 		h.Set(auth.Header, secret)
 	case AuthHMAC:
@@ -74,6 +77,7 @@ func (d *Destinations) sign(ctx context.Context, t *Target, h http.Header, key s
 		if out.token, err = t.tokens.get(ctx, d, t, secret); err != nil {
 			return out, err
 		}
+		out.spent = append(out.spent, out.token.value)
 		h.Set("Authorization", "Bearer "+out.token.value)
 	}
 	return out, nil

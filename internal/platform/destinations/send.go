@@ -115,12 +115,15 @@ func (d *Destinations) send(ctx context.Context, t *Target, r Request) Response 
 	if !foreign {
 		var err error
 		if proof, err = d.sign(ctx, t, header, r.IdempotencyKey, r.Body); err != nil {
-			return unsigned(err, proof)
+			out := unsigned(err, proof)
+			out.conceal(proof.spent)
+			return out
 		}
 	}
 	answer := t.client.Do(ctx, egress.Request{Method: r.Method, URL: to, Header: header, Body: r.Body, BodyBytesMax: t.MaxResponseBytes, Begin: r.Begin})
 	out := t.judge(r.Method, answer, d.Now(), timeout)
 	out.foreign, out.mark = foreign, proof.mark
+	out.conceal(proof.spent)
 	if proof.token != nil {
 		t.heedToken(&out, proof.token)
 	}

@@ -3,7 +3,10 @@ package destinations
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -148,6 +151,37 @@ func TestCredentials(t *testing.T) {
 	mac.Write([]byte(r.header.Get("X-At") + ".body"))
 	if r.header.Get("X-Sig") != hex.EncodeToString(mac.Sum(nil)) || r.header.Get("X-At") == "" {
 		t.Errorf("%v", r.header)
+	}
+}
+
+func TestNoAnswerGivesCredentialsAway(t *testing.T) {
+	d := newDesk(t)
+	const secret = `s3/cr"et+long`
+	d.env.Store("SECRET_KEY", secret)
+	url := d.serve(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Echo", r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusUnauthorized)
+		text, _ := json.Marshal(r.Header)
+		_, _ = fmt.Fprintf(w, "%s %s %s", r.Header, text, strings.ReplaceAll(string(text), "/", `\/`))
+	})
+	for _, a := range []Auth{
+		{Type: AuthBearer, Token: "env:SECRET_KEY"},
+		{Type: AuthBasic, Username: "me", Password: "env:SECRET_KEY"},
+		{Type: AuthAPIKey, Header: "X-Key", Key: "env:SECRET_KEY"},
+	} {
+		for _, most := range []int64{4096, 90, 100, 110, 120, 130} {
+			got := d.Send(t.Context(), d.target(url, func(s *Settings) { s.Auth, s.MaxResponseBytes = a, most }), Request{Method: http.MethodGet, URL: "/"})
+			said := fmt.Sprint(got.Header, got.Error) + string(got.Body)
+			if got.Status != http.StatusUnauthorized || !strings.Contains(said, "User-Agent") && most == 4096 {
+				t.Fatalf("%+v", got)
+			}
+			for _, form := range append(formsOf(secret), base64.StdEncoding.EncodeToString([]byte("me:"+secret))) {
+				if strings.Contains(said, form[:concealedBytesMin]) {
+					t.Errorf("%s, cut at %d: %s", a.Type, most, said)
+					break
+				}
+			}
+		}
 	}
 }
 
