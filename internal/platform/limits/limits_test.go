@@ -3,6 +3,8 @@ package limits
 import (
 	"testing"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/kit/ids"
 )
 
 func TestALoneNodeGetsAllOfALimitAndNoMore(t *testing.T) {
@@ -54,5 +56,35 @@ func TestAStopGivesBackWhatIsFreeAtOnceAndLetsTheUsedCool(t *testing.T) {
 	b.take(second, 7, key)
 	if more, _, _ := second.Take([]Key{key}, 1, 1); len(more) != 0 {
 		t.Fatal("an 11th use within the hour")
+	}
+}
+
+// The transaction of a refresh that gives slots back was committed, and its answer was lost: run again, it gives nothing back a second
+// time. What it would give is busy by then, and another node would use it as well.
+func TestARefreshThatRunsAgainGivesNothingBackTwice(t *testing.T) {
+	t.Parallel()
+	me, other := ids.ID{1}, ids.ID{2}
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	const limit, busy, spare, turn = 10, 6, 4, 7
+	at := func(mine lease) standing {
+		mine.holder, mine.endsAt = me, now.Add(time.Second)
+		return standing{limit: limit, at: now, leases: []lease{mine, {holder: other, want: limit, unit: 1, endsAt: now.Add(time.Second), turn: 1}}}
+	}
+	for name, w := range map[string]wish{
+		"it is idle":           {busy: busy, want: busy, unit: 1, aside: spare, idle: true},
+		"it has what it owes":  {busy: busy, want: limit, unit: 1, aside: spare},
+		"its limit is a rate":  {period: time.Second, busy: busy, want: busy, unit: 1, aside: spare, idle: true},
+		"its slots cool there": {period: time.Minute, busy: busy, want: busy, unit: 1, aside: spare, idle: true},
+	} {
+		first := decide(me, turn, w, at(lease{held: limit, usable: limit, busy: busy, want: limit, unit: 1, turn: turn - 1}))
+		again := decide(me, turn, w, at(lease{held: first.held, usable: min(first.held, first.cap), busy: w.busy, want: w.want, unit: 1, turn: turn}))
+		if first.held >= limit || again.held < busy || again.held != first.held {
+			t.Errorf("%s: of %d held and %d busy %d are left, and then %d", name, limit, busy, first.held, again.held)
+		}
+		// The next one, with nothing aside that was not offered anew, may.
+		w.aside = 1
+		if next := decide(me, turn+1, w, at(lease{held: limit, usable: limit, busy: busy, want: limit, unit: 1, turn: turn})); next.held >= limit {
+			t.Errorf("%s: the next refresh gives nothing back", name)
+		}
 	}
 }
