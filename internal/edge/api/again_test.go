@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -98,4 +99,29 @@ func TestManyTasksAreCancelledAtOnce(t *testing.T) {
 	n.must(http.StatusOK, n.post("/v1/tasks/cancel", `{"filter":{"created_from":"2020-01-01T00:00:00Z"}}`))
 	n.until("/v1/tasks/"+kept, state("cancelled"))
 	n.until("/v1/payments/"+payment, func(a answer) bool { return text(a.json, "status") == "captured" })
+}
+
+func TestMoreTasksThanOneStepLooksThroughAreCancelled(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	n.thirdParty(func(int, http.ResponseWriter, *http.Request, string) {})
+	const asked = `{"destination":"api","http_request":{"method":"POST","url":"/x"},"schedule_time":"2100-01-01T00:00:00Z"%s}`
+	queue := func(tasks int, more string) {
+		one := fmt.Sprintf(asked, more)
+		n.must(http.StatusOK, n.post("/v1/tasks/batch", `{"tasks":[`+strings.Repeat(one+",", tasks-1)+one+`]}`))
+	}
+	queue(7, `,"tags":["import"]`)
+	queue(10_000, "")
+	first := n.must(http.StatusOK, n.post("/v1/tasks/cancel", `{"filter":{"tag":"import"}}`))
+	if text(first.json, "cancelled") != "0" || text(first.json, "next_cursor") == "<nil>" {
+		t.Fatal(first)
+	}
+	rest := n.must(http.StatusOK, n.post("/v1/tasks/cancel", fmt.Sprintf(`{"filter":{"tag":"import"},"cursor":%q}`, text(first.json, "next_cursor"))))
+	if text(rest.json, "cancelled") != "7" || text(rest.json, "next_cursor") != "<nil>" {
+		t.Fatal(rest)
+	}
+	a := n.post("/v1/tasks", fmt.Sprintf(asked, `,"expires_at":"2099-01-01T00:00:00Z"`))
+	if n.refused("task_invalid", a); text(a.json, "errors.0.param") != "/expires_at" {
+		t.Error(a)
+	}
 }

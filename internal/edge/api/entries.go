@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/kontorhq/kontor/internal/commerce/ledger"
@@ -55,12 +56,20 @@ func entryBody(r *ledger.Result) []byte {
 	return appendEntry(make([]byte, 0, 512+256*len(balances)+128*len(r.Entry.Postings)), &r.Entry, balances)
 }
 
-// inBody makes a module's field a place in the body.
+// inBody makes a module's fields places in the body.
 func inBody(err error) error {
-	if f, isFault := errors.AsType[*fault.Fault](err); isFault && f.Param != "" && f.Param[0] != '/' {
-		return f.At("/" + f.Param)
+	f, isFault := errors.AsType[*fault.Fault](err)
+	if !isFault || f.Param == "" || f.Param[0] == '/' {
+		return err
 	}
-	return err
+	placed := *f.At("/" + f.Param)
+	placed.Params = slices.Clone(f.Params)
+	for i := range placed.Params {
+		if p := &placed.Params[i]; p.Param != "" && p.Param[0] != '/' {
+			p.Param = "/" + p.Param
+		}
+	}
+	return &placed
 }
 
 // CreateEntry answers POST /v1/ledger/entries.

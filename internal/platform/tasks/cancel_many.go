@@ -31,13 +31,13 @@ const cancellableSQL = `
 		limit $3
 	)
 	select l.task_id, l.state = 'running',
-		k.kind = 'http' and ($4::text = '' or l.state = $4)
+		k.kind = 'http' and coalesce(($4::text = '' or l.state = $4)
 			and k.id >= $5
 			and ($6::text = '' or k.queue = $6)
 			and ($7::text = '' or k.destination = $7)
 			and ($8::text = '' or k.subject_type = $8)
 			and ($9::text = '' or k.subject_id = $9)
-			and ($10::text = '' or $10 = any(k.tags))
+			and ($10::text = '' or $10 = any(k.tags)), false)
 	from l
 	cross join lateral (
 		select k.id, k.kind, k.queue, k.destination, k.subject_type, k.subject_id, k.tags

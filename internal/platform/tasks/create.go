@@ -223,6 +223,9 @@ func (s *Spec) validate() error {
 	if s.FairnessWeight < 0 || s.FairnessWeight > weightMax {
 		p.add("fairness_weight", "It must be between 1 and %d.", weightMax)
 	}
+	if !s.ExpiresAt.IsZero() && s.At.After(s.ExpiresAt) {
+		p.add("expires_at", "It must not be before the time at which the task is wanted.")
+	}
 	if len(s.Retry) > 0 {
 		_, found := wholeRetry(s.Retry)
 		p = append(p, found...)
