@@ -64,7 +64,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 		return nil, err
 	}
 	a.log = a.tel.Logger
-	registry, source, lanes := a.tel.Registry, ids.NewSource(a.now), lane.NewMetrics(a.tel.Registry)
+	registry, source, lanes := a.tel.Registry, ids.NewSource(a.now), lane.NewMetrics(a.tel.Registry).Traced(a.tracers())
 	if a.db, err = postgres.Open(ctx, cfg.DatabaseURL, postgres.Options{
 		ConnectionsMax: int32(cfg.DatabaseConnectionsMax), //nolint:gosec // Check bounds it
 		Name:           cfg.sessionName(), Traced: a.tel.Tracing(), Pooler: cfg.DatabasePooler,
@@ -87,7 +87,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 		Secrets: destinations.SecretSources{Lookup: os.LookupEnv}, UserAgent: "Kontor/" + readBuild().Version, Requests: cfg.TaskWorkers,
 	})
 	a.tasks = tasks.New(tasks.Deps{
-		DB: a.db, Limits: slots, Destinations: others, IDs: source, Registry: registry, Lanes: lanes, Logger: a.log,
+		DB: a.db, Limits: slots, Destinations: others, IDs: source, Registry: registry, Lanes: lanes, Logger: a.log, Tracers: a.tracers(),
 	}, a.tasksConfig())
 	queue := a.tasks
 	timetable := schedules.New(a.db, schedules.Config{}, queue, log, source, registry, a.log)

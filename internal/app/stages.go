@@ -7,6 +7,7 @@ import (
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kontorhq/kontor/internal/edge/api"
 	"github.com/kontorhq/kontor/internal/edge/hooks"
@@ -91,6 +92,14 @@ func (a *App) public(server *api.Server, webhooks *hooks.Hooks) http.Handler {
 	mux.Handle("/", server.Handler())
 	mux.Handle(hooksPath, webhooks.Handler())
 	return a.traced(mux)
+}
+
+// tracers make spans; nil, when they go nowhere.
+func (a *App) tracers() trace.TracerProvider {
+	if !a.tel.Tracing() {
+		return nil
+	}
+	return a.tel.Tracers
 }
 
 // traced gives each request a span, when spans go anywhere.

@@ -21,6 +21,7 @@ type Change struct {
 	Final          bool  // capture: release the rest
 	IdempotencyKey string
 	RequestID      string
+	TraceParent    string // of the W3C: the attempt's spans belong to it
 }
 
 // Change begins captures, refunds and voids: one Begun each, in order. A payment has at most one attempt under way; where there is
@@ -49,7 +50,7 @@ func (p *Payments) Change(ctx context.Context, tx postgres.Tx, list []Change) ([
 			continue
 		}
 		pay.live = true // for the next change in this batch
-		w := work{payment: pay.Payment, attempt: p.draftChange(pay, c)}
+		w := work{payment: pay.Payment, attempt: p.draftChange(pay, c), traceParent: c.TraceParent}
 		if c.Kind == KindRefund {
 			entries = append(entries, ledger.Entry{
 				OrgID: c.OrgID, ID: w.attempt.EntryID, Action: ledger.ActionHold, Code: "payment.refund", SubjectID: pay.ID,

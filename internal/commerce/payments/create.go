@@ -26,6 +26,7 @@ type Create struct {
 	Metadata       []byte // JSON object of strings, or nil
 	IdempotencyKey string
 	RequestID      string
+	TraceParent    string // of the W3C: the attempt's spans belong to it
 }
 
 // Begun is an attempt whose intent is written; Err says why there is none. Hand it to Start after the commit.
@@ -40,8 +41,9 @@ type Begun struct {
 
 // work is an attempt with its payment, as its handler needs them.
 type work struct {
-	payment Payment
-	attempt Attempt
+	payment     Payment
+	attempt     Attempt
+	traceParent string
 }
 
 // Create writes payments with their first attempt: the money held in the ledger, and the task that will ask the provider. One
@@ -118,7 +120,7 @@ func (p *Payments) draft(c *Create) work {
 	return work{payment: pay, attempt: Attempt{
 		OrgID: c.OrgID, ID: p.IDs.New(), PaymentID: pay.ID, TaskID: p.IDs.New(), Kind: KindAuthorise, State: AttemptProcessing,
 		Amount: c.Amount, EntryID: pay.HoldEntryID, IdempotencyKey: c.IdempotencyKey, RequestID: c.RequestID, began: stopwatch(),
-	}}
+	}, traceParent: c.TraceParent}
 }
 
 // queueBegin writes the attempts, their tasks and the events of what was asked for.
@@ -158,6 +160,6 @@ func (p *Payments) queueBegin(ctx context.Context, tx postgres.Tx, batch *pgx.Ba
 func taskFor(w *work) tasks.Spec {
 	return tasks.Spec{
 		OrgID: w.payment.OrgID, ID: w.attempt.TaskID, Queue: "payments", Kind: taskKind, Args: attemptArgs(w.attempt.ID),
-		SubjectType: "payment", SubjectID: ids.Format(PaymentPrefix, w.payment.ID),
+		SubjectType: "payment", SubjectID: ids.Format(PaymentPrefix, w.payment.ID), TraceParent: w.traceParent,
 	}
 }

@@ -74,7 +74,7 @@ func (s *Server) CreatePayment(ctx context.Context, r CreatePaymentRequestObject
 	create := payments.Create{
 		OrgID: c.principal.OrgID, Provider: defaultProvider, Currency: b.Currency, Amount: b.Amount,
 		CaptureMethod: payments.CaptureAutomatic, PaymentMethod: b.PaymentMethod, Reference: valueOf(b.Reference),
-		Description: valueOf(b.Description), Metadata: metadataOf(b.Metadata), IdempotencyKey: c.key, RequestID: c.requestID,
+		Description: valueOf(b.Description), Metadata: metadataOf(b.Metadata), IdempotencyKey: c.key, RequestID: c.requestID, TraceParent: traceParent(ctx),
 	}
 	if b.Provider != nil {
 		create.Provider = *b.Provider
@@ -113,6 +113,7 @@ func (s *Server) changePayment(ctx context.Context, shown string, prefer *string
 	}
 	c := callOf(ctx)
 	change.OrgID, change.PaymentID, change.IdempotencyKey, change.RequestID = c.principal.OrgID, id, c.key, c.requestID
+	change.TraceParent = traceParent(ctx)
 	recorded, err := s.changes.Do(ctx, c.meta(), change)
 	if err != nil {
 		return reply{}, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kontorhq/kontor/internal/kit/fault"
 	"github.com/kontorhq/kontor/internal/kit/ids"
@@ -119,11 +120,19 @@ func specOf(org ids.ID, b *TaskRequest) (tasks.Spec, []fault.Problem) {
 // traced gives a task the span of the request that asks for it, unless it came with another: its attempts belong to that trace.
 func traced(ctx context.Context, spec tasks.Spec) tasks.Spec {
 	if spec.TraceParent == "" {
-		carrier := propagation.MapCarrier{}
-		propagation.TraceContext{}.Inject(ctx, carrier)
-		spec.TraceParent = carrier["traceparent"]
+		spec.TraceParent = traceParent(ctx)
 	}
 	return spec
+}
+
+// traceParent is the span of a request, as the W3C writes it; empty: it has none.
+func traceParent(ctx context.Context) string {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return ""
+	}
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	return carrier["traceparent"]
 }
 
 // requestOf reads what a task sends.

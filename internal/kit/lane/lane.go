@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kontorhq/kontor/internal/kit/fault"
 )
@@ -78,6 +79,13 @@ func New[In, Out any](cfg Config, metrics *Metrics, run RunFunc[In, Out]) *Lane[
 // Do hands in one command and waits for its outcome. When ctx ends first, the caller stops waiting, but a command
 // that a batch has taken still takes effect: repeat it under the same idempotency key to learn its outcome.
 func (l *Lane[In, Out]) Do(ctx context.Context, in In) (Out, error) {
+	ctx, span := l.metrics.begin(ctx, l.cfg.Name)
+	out, err := l.do(ctx, in)
+	end(span, err)
+	return out, err
+}
+
+func (l *Lane[In, Out]) do(ctx context.Context, in In) (Out, error) {
 	c := &call[In, Out]{ctx: ctx, in: in, since: time.Now(), done: make(chan struct{})} //nolint:forbidigo // a stopwatch
 	var none Out
 	if err := l.take(c); err != nil {
@@ -196,7 +204,9 @@ func (l *Lane[In, Out]) execute(ctx context.Context, batch []*call[In, Out]) {
 		l.metrics.wait.Observe(started.Sub(c.since).Seconds())
 	}
 	l.metrics.size.Observe(float64(len(batch)))
+	ctx, ended := l.traceBatch(ctx, batch)
 	l.attempt(ctx, batch)
+	ended()
 	l.metrics.commit.Observe(time.Since(started).Seconds())
 }
 
@@ -246,11 +256,13 @@ func (l *Lane[In, Out]) runOnce(ctx context.Context, batch []*call[In, Out]) (re
 type Metrics struct {
 	size, wait, commit *prometheus.HistogramVec
 	refused, split     *prometheus.CounterVec
+	tracer             trace.Tracer // nil: no spans
 }
 
 type laneMetrics struct {
 	size, wait, commit prometheus.Observer
 	refused, split     prometheus.Counter
+	tracer             trace.Tracer
 }
 
 // NewMetrics registers the lanes' figures.
@@ -281,6 +293,6 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 func (m *Metrics) lane(name string) laneMetrics {
 	return laneMetrics{
 		size: m.size.WithLabelValues(name), wait: m.wait.WithLabelValues(name), commit: m.commit.WithLabelValues(name),
-		refused: m.refused.WithLabelValues(name), split: m.split.WithLabelValues(name),
+		refused: m.refused.WithLabelValues(name), split: m.split.WithLabelValues(name), tracer: m.tracer,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 )
@@ -31,6 +32,7 @@ type held struct {
 	waiting   bool      // for a worker
 	lost      bool
 	cancel    context.CancelCauseFunc // of the attempt, once it has begun
+	span      trace.SpanContext       // of the attempt
 	ended     ended                   // what Finish has written for it
 }
 

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"context"
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
@@ -16,12 +17,12 @@ func (t *Tasks) report(h *held, c Completion) {
 }
 
 func (t *Tasks) offer(h *held, c Completion, pause time.Duration) {
-	err := t.finish.Submit(t.base, c, func(wasHeld bool, err error) {
+	err := t.finish.Submit(h.inTrace(t.base), c, func(wasHeld bool, err error) {
 		if err != nil {
 			t.offerLater(h, c, pause, err)
 			return
 		}
-		t.note(&c, wasHeld)
+		t.note(h.inTrace(t.base), &c, wasHeld)
 		t.reported(h)
 	})
 	if err != nil {
@@ -34,7 +35,7 @@ func (t *Tasks) offerLater(h *held, c Completion, pause time.Duration, cause err
 	lost := h.lost
 	t.mu.Unlock()
 	if lost {
-		t.log.Error("the end of an attempt could not be recorded; the task will be taken up again", "task", ids.Format(Prefix, c.Task.ID),
+		t.log.ErrorContext(h.inTrace(t.base), "the end of an attempt could not be recorded; the task will be taken up again", "task", ids.Format(Prefix, c.Task.ID),
 			"kind", c.Task.Kind, "attempt", c.Task.Attempt, "outcome", c.Outcome, "error", cause)
 		t.reported(h)
 		return
@@ -52,7 +53,7 @@ func (t *Tasks) reported(h *held) {
 }
 
 // note counts an attempt's end, and tells of one that is not as it should be.
-func (t *Tasks) note(c *Completion, wasHeld bool) {
+func (t *Tasks) note(ctx context.Context, c *Completion, wasHeld bool) {
 	if wasHeld {
 		t.kinds[c.Task.Kind].figures.count(c.ended())
 		if c.Done && c.Outcome == OutcomeSucceeded || c.Outcome == OutcomeSnoozed {
@@ -62,11 +63,11 @@ func (t *Tasks) note(c *Completion, wasHeld bool) {
 	log := t.log.With("task", ids.Format(Prefix, c.Task.ID), "kind", c.Task.Kind, "attempt", c.Task.Attempt, "outcome", c.Outcome, "code", c.ErrorCode)
 	switch {
 	case !wasHeld:
-		log.Warn("the task's lease was lost before its end could be recorded")
+		log.WarnContext(ctx, "the task's lease was lost before its end could be recorded")
 	case c.Dead != "":
-		log.Error("a task has failed for good", "reason", c.Dead, "detail", string(c.Detail))
+		log.ErrorContext(ctx, "a task has failed for good", "reason", c.Dead, "detail", string(c.Detail))
 	case !c.Done:
-		log.Warn("a task will be tried again", "after", c.Next, "detail", string(c.Detail))
+		log.WarnContext(ctx, "a task will be tried again", "after", c.Next, "detail", string(c.Detail))
 	}
 }
 

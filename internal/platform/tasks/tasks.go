@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/lane"
@@ -75,6 +76,7 @@ type Tasks struct {
 	source       *ids.Source
 	log          *slog.Logger
 	metrics      *metrics
+	tracer       trace.Tracer // nil: no spans
 	finish       *lane.Lane[Completion, bool]
 	enqueue      *lane.Lane[[]Spec, []Enqueued]
 	limits       *limits.Limits
@@ -137,6 +139,7 @@ type Deps struct {
 	Registry     prometheus.Registerer
 	Lanes        *lane.Metrics
 	Logger       *slog.Logger
+	Tracers      trace.TracerProvider // nil: no spans
 }
 
 // New makes a node that does not work yet: without Run it only queues.
@@ -151,6 +154,9 @@ func New(d Deps, cfg Config) *Tasks {
 	}
 	t.loads = loads{workers: t.cfg.Workers, period: lately, lines: map[ids.ID]*load{}}
 	t.metrics = newMetrics(d.Registry, t)
+	if d.Tracers != nil {
+		t.tracer = d.Tracers.Tracer(tracerName)
+	}
 	t.kinds[KindHTTP] = handling{
 		policy: Policy{Timeout: httpTimeoutMax}.withDefaults(), retry: DefaultRetry(), handle: t.sendHTTP, sends: true, figures: t.metrics.ofKind(KindHTTP),
 	}

@@ -133,6 +133,8 @@ func (t *Tasks) attempt(h *held) {
 		t.letGo(*task, 0)
 		return
 	}
+	ctx, span := t.trace(ctx, task)
+	h.span = span.SpanContext()
 	verdict, hopeless := giveUp(task, kind.policy.LostMax, &retry)
 	if !hopeless {
 		began := monotonic()
@@ -148,10 +150,13 @@ func (t *Tasks) attempt(h *held) {
 		ended := h.ended
 		t.mu.Unlock()
 		kind.figures.count(ended)
+		endTrace(span, ended.outcome, ended.dead, nil)
 		t.over(h)
 		return
 	}
-	t.report(h, conclude(*task, &retry, verdict, context.Cause(ctx), rand.Float64()))
+	c := conclude(*task, &retry, verdict, context.Cause(ctx), rand.Float64())
+	endTrace(span, c.Outcome, c.ErrorCode, verdict.err)
+	t.report(h, c)
 }
 
 // over is called when an attempt's end is recorded, or never will be.
@@ -219,7 +224,7 @@ func (t *Tasks) begin(h *held, timeout time.Duration) (context.Context, func()) 
 func (t *Tasks) call(ctx context.Context, handle Handler, task Task) (v Verdict) {
 	defer func() {
 		if r := recover(); r != nil {
-			t.log.Error("a task's handler panicked", "task", ids.Format("tsk", task.ID), "kind", task.Kind, "panic", r, "stack", string(debug.Stack()))
+			t.log.ErrorContext(ctx, "a task's handler panicked", "task", ids.Format("tsk", task.ID), "kind", task.Kind, "panic", r, "stack", string(debug.Stack()))
 			v = Retry("panic", fmt.Errorf("panic: %v", r))
 			v.unclear = true
 		}

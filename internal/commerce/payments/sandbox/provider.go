@@ -16,6 +16,7 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/kontorhq/kontor/internal/commerce/payments"
 	"github.com/kontorhq/kontor/internal/kit/clock"
@@ -188,6 +189,7 @@ func (p *Provider) exchange(ctx context.Context, method, path, key string, body 
 	}
 	r.GetBody = nil
 	r.Header.Set("Authorization", p.bearer)
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(r.Header))
 	if body == nil {
 		r.Body = http.NoBody
 	} else {
