@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func setup(t *testing.T) *bench {
 	if _, _, err := access.New(b.db, clock.System, ids.NewSource(clock.System)).CreateKey(t.Context(), "default", "test", false, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	b.app = b.connect(pgx.QueryExecModeCacheStatement)
+	b.app = b.connect("")
 	b.exec(`create table orders (id text primary key)`)
 	b.exec(`insert into task_queue (org_id, name, max_dispatches_per_second, max_burst_size, max_concurrent_dispatches, retry_config, task_ttl_seconds,
 			tombstone_ttl_seconds, version, created_at, updated_at)
@@ -78,15 +79,30 @@ func (b *bench) targets(registry prometheus.Registerer, source *ids.Source) *des
 	})
 }
 
-// connect opens a connection as an application has it: pgx as it is.
-func (b *bench) connect(mode pgx.QueryExecMode) *pgx.Conn {
+// appURL is how an application reaches the database in one of pgx's modes of sending statements; if none is named, in pgx's own, or
+// behind a pooler, which may give it another session for its next transaction, in exec.
+func (b *bench) appURL(mode string) string {
 	b.Helper()
-	cfg, err := pgx.ParseConfig(b.url)
+	u, err := url.Parse(b.url)
 	if err != nil {
 		b.Fatal(err)
 	}
-	cfg.DefaultQueryExecMode = mode
-	conn, err := pgx.ConnectConfig(b.Context(), cfg)
+	query := u.Query()
+	if mode == "" && query.Has("pooler") {
+		mode = "exec"
+	}
+	query.Del("pooler") // only Kontor's own connections understand it
+	if mode != "" {
+		query.Set("default_query_exec_mode", mode)
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// connect opens a connection as an application has it.
+func (b *bench) connect(mode string) *pgx.Conn {
+	b.Helper()
+	conn, err := pgx.Connect(b.Context(), b.appURL(mode))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -155,11 +171,8 @@ func TestWhatIsRolledBackIsNotQueued(t *testing.T) {
 func TestEveryModeOfSendingCarriesEverything(t *testing.T) {
 	b := setup(t)
 	at := time.Date(2036, 5, 4, 3, 2, 1, 0, time.UTC)
-	for name, mode := range map[string]pgx.QueryExecMode{
-		"cache statement": pgx.QueryExecModeCacheStatement, "cache describe": pgx.QueryExecModeCacheDescribe, "describe": pgx.QueryExecModeDescribeExec,
-		"exec": pgx.QueryExecModeExec, "simple": pgx.QueryExecModeSimpleProtocol,
-	} {
-		kontor, conn := tx.New("default"), b.connect(mode)
+	for _, name := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		kontor, conn := tx.New("default"), b.connect(name)
 		whole := tx.Task{
 			Queue: "emails", Kind: "test", Args: map[string]any{"text": `"ü\'☃`, "n": 1}, ScheduleTime: at, Priority: 3, Name: "name of " + name,
 			OrderingKey: "o", FairnessKey: "f", FairnessWeight: 2.5, LimitKey: "l", Units: 7, DispatchDeadline: time.Minute, ExpiresAt: at.Add(time.Hour),
@@ -197,7 +210,7 @@ func parse(t *testing.T, shown string) ids.ID {
 
 func TestAConflictLeavesTheTransactionAsItWas(t *testing.T) {
 	b := setup(t)
-	kontor, conn := tx.New("default"), b.connect(pgx.QueryExecModeCacheStatement)
+	kontor, conn := tx.New("default"), b.connect("")
 	first := b.commit(kontor, conn, "first", tx.Task{Kind: "test", Name: "a", After: time.Hour}, tx.Task{Kind: "test", Name: "b", After: time.Hour})
 	err := pgx.BeginFunc(t.Context(), conn, func(own pgx.Tx) error {
 		_, err := kontor.Enqueue(t.Context(), own, []tx.Task{
@@ -283,7 +296,7 @@ func TestWhatCannotBeQueuedIsRefused(t *testing.T) {
 
 func TestDatabaseSQL(t *testing.T) {
 	b := setup(t)
-	pool, err := sql.Open("pgx", b.url)
+	pool, err := sql.Open("pgx", b.appURL(""))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func TestTheExampleSendsItsMail(t *testing.T) {
 	t.Cleanup(mailer.Close)
 	b.destination("mailer", mailer.URL)
 	b.node(nil)
-	if err := run(t.Context(), b.url); err != nil {
+	if err := run(t.Context(), b.appURL("")); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -70,7 +70,7 @@ func TestTheExampleSendsItsMail(t *testing.T) {
 		t.Fatal("no mail was sent")
 	}
 	// Placed again, the order is refused, and with it what would follow.
-	if err := run(t.Context(), b.url); err == nil {
+	if err := run(t.Context(), b.appURL("")); err == nil {
 		t.Fatal("the order was placed twice")
 	}
 	if n := b.text(`select count(*)::text from task`); n != "1" {
@@ -101,7 +101,7 @@ func TestARoleNeedsTheGuidesGrantsAndNoMore(t *testing.T) {
 		})
 	}
 	grants := strings.Split(strings.TrimSpace(strings.ReplaceAll(block(t, "sql", 0), " to shop;", " to "+role)), "\n")
-	if len(grants) != 4 {
+	if len(grants) != 5 {
 		t.Fatalf("%q", grants)
 	}
 	for _, grant := range grants {
