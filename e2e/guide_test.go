@@ -85,6 +85,29 @@ func newReader(h *house, nodeURL string, mock *url.URL) *reader {
 	return r
 }
 
+// The first guide is pasted as it stands, but for the URL of the database.
+func TestTheFirstPaymentWorksWhenPasted(t *testing.T) {
+	h := newHouse(t, sandbox.ServerConfig{})
+	r := newReader(h, h.start("a").url, &url.URL{})
+	r.rewrite = strings.NewReplacer("bin/kontor", "kontor", "postgres://kontor:…@127.0.0.1:…/kontor?sslmode=disable", h.cfg.DatabaseURL)
+	blocks := pasted(t, "../docs/guides/first-payment.md")
+	if len(blocks) < 9 || blocks[0] != "make run\n" {
+		t.Fatalf("%d blocks, the first of them %s", len(blocks), blocks[0])
+	}
+	out := r.paste(strings.Join(blocks[1:], ""))
+	rest := out
+	for _, said := range []string{
+		"201 Created", `"status":"captured"`, "202 Accepted", `"amount_captured":300`, `"amount":100`, `"amount_capturable":0`,
+		"provider/sandbox/clearing/USD", `"reference":"invoice-1"`, "payment.", "USD through sandbox",
+	} {
+		_, after, found := strings.Cut(rest, said)
+		if !found {
+			t.Fatalf("%s does not come, or not in its place, in\n%s", said, out)
+		}
+		rest = after
+	}
+}
+
 // The guide is pasted as it stands, but with 600 records and with 300, at addresses of the test's own.
 func TestTheGuideWorksWhenPasted(t *testing.T) {
 	h := newHouse(t, sandbox.ServerConfig{})

@@ -80,7 +80,7 @@ func (b *bench) targets(registry prometheus.Registerer, source *ids.Source) *des
 }
 
 // appURL is how an application reaches the database in one of pgx's modes of sending statements; if none is named, in pgx's own, or
-// behind a pooler, which may give it another session for its next transaction, in exec.
+// in exec behind a pooler, which may give its next transaction another backend.
 func (b *bench) appURL(mode string) string {
 	b.Helper()
 	u, err := url.Parse(b.url)

@@ -33,15 +33,13 @@ func outside(t *testing.T) string {
 }
 
 // runOutside runs a command of the module's; nothing is downloaded that the tests have not needed before.
-func runOutside(t *testing.T, dir string, environ []string, command string, args ...string) string {
+func runOutside(t *testing.T, dir string, environ []string, command string, args ...string) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), command, args...)
 	c.Dir, c.Env = dir, append(append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off"), environ...)
-	out, err := c.CombinedOutput()
-	if err != nil {
+	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", c, err, out)
 	}
-	return string(out)
 }
 
 // TestAModuleOutsideQueuesTasks: the guide's program, in a module of its own, as whoever pastes it has it.

@@ -157,6 +157,37 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 	}
 }
 
+// reachable are the documents that links lead to from one, itself among them.
+func reachable(t *testing.T, from string, seen map[string]bool) {
+	t.Helper()
+	if seen[from] {
+		return
+	}
+	seen[from] = true
+	text, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile(`\]\(([^)\s#]+\.md)[^)\s]*\)`).FindAllStringSubmatch(string(text), -1) {
+		if !strings.Contains(match[1], "://") {
+			reachable(t, filepath.Join(filepath.Dir(from), match[1]), seen)
+		}
+	}
+}
+
+func TestEveryDocumentIsReachedFromTheFirst(t *testing.T) {
+	t.Parallel()
+	for _, first := range []string{"README.md", "docs/README.md"} {
+		seen := map[string]bool{}
+		reachable(t, filepath.Join(repository, first), seen)
+		for _, path := range documents(t) {
+			if strings.Contains(path, "/docs/") && !seen[filepath.Clean(path)] {
+				t.Errorf("no links lead from %s to %s", first, path)
+			}
+		}
+	}
+}
+
 func TestABrokenLinkIsFound(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

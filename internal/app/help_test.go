@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -96,6 +97,34 @@ func TestEveryHelpHasAnExampleThatIsRight(t *testing.T) {
 	check(nil)
 	if checked < 50 || examples < 70 {
 		t.Errorf("only %d verbs with %d examples were found", checked, examples)
+	}
+}
+
+// TestTheCommandsOfTheDocumentsAreRight: each is of a verb that there is, with flags that it has. What the guides have is pasted by
+// other tests; what has a … in it is for the reader to fill in.
+func TestTheCommandsOfTheDocumentsAreRight(t *testing.T) {
+	t.Parallel()
+	checked := 0
+	for _, path := range documents(t) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", " ")) {
+			command, is := strings.CutPrefix(strings.TrimPrefix(strings.TrimSpace(line), "bin/"), "kontor ")
+			command, _, _ = strings.Cut(command, " # ")
+			command, _, _ = strings.Cut(command, " <<")
+			if !is || !strings.HasPrefix(line, " ") || strings.ContainsAny(command, "…|") || strings.HasSuffix(words(command)[0], ":") { // the last is what it says
+				continue
+			}
+			checked++
+			if code, _, errs := kontor(t, nil, append(words(command), "--help")...); code != 0 {
+				t.Errorf("%s: kontor %s: %s", path, command, errs)
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("only %d commands were found", checked)
 	}
 }
 

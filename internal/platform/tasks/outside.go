@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/destinations"
@@ -18,7 +20,9 @@ type Outside struct {
 
 // NewOutside makes an Outside. The ids of one source rise, and tasks with an ordering key are done in the order of their ids.
 func NewOutside(source *ids.Source) *Outside {
-	return &Outside{tasks: Tasks{cfg: Config{Node: "outside"}, source: source, destinations: &destinations.Destinations{}}}
+	o := &Outside{tasks: Tasks{cfg: Config{Node: "outside"}, source: source, destinations: &destinations.Destinations{}}}
+	o.tasks.metrics = newMetrics(prometheus.NewRegistry(), &o.tasks) // which nobody reads
+	return o
 }
 
 // Create queues all of the specs or none, one Enqueued each, in order. The first that cannot be queued is told by its place, with a
