@@ -11,9 +11,8 @@ import (
 )
 
 // Of each line as many as it may begin, the most urgent and oldest first. One token for all that is taken at once: a fence need
-// only differ from the earlier ones of the same task. The look goes back only so far (after1 to after4, by priority): under a
-// long transaction the index keeps every task that was taken since. What is taken is found again by its place, where the lock
-// found it.
+// only differ from the earlier ones of the same task. The look goes back only so far (after1 to after4, by priority; see
+// reach). What is taken is found again by its place, where the lock found it.
 
 // hot
 const claimSQL = `
@@ -61,6 +60,7 @@ type share struct {
 	q      *queueing
 	n      int
 	grants []*grant
+	stride stride // of its claim
 }
 
 // claim leases tasks of lines and has them worked on. It tells how many, and whether some line may have more.
@@ -71,6 +71,7 @@ func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bo
 	}
 	token, since := t.source.New(), monotonic()
 	list, places, err := t.lease(ctx, shares, token, since)
+	long := time.Since(since)
 	if err != nil {
 		for i := range shares {
 			unused(shares[i].grants)
@@ -83,6 +84,7 @@ func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bo
 	}
 	for i := range shares {
 		s := &shares[i]
+		s.q.reach.took(s.stride, since, long)
 		taken := found[s.q.id]
 		for n, at := range taken {
 			if n < len(s.grants) {
@@ -90,10 +92,11 @@ func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bo
 			}
 			list[at].weight, list[at].figures = s.q.weight, s.q.counts
 			p := &places[at]
-			s.q.after[p.priority-1] = later(s.q.after[p.priority-1], p.dueAt)
+			s.q.reach.after[p.priority-1] = later(s.q.reach.after[p.priority-1], p.dueAt)
 		}
 		unused(s.grants[min(len(taken), len(s.grants)):])
-		s.q.hungry = len(taken) == s.n
+		s.q.full = len(taken) == s.n
+		s.q.hungry = s.q.full
 		more = more || s.q.hungry
 		if len(taken) > 0 {
 			s.q.found = since
@@ -127,15 +130,9 @@ func (t *Tasks) lease(ctx context.Context, shares []share, token ids.ID, since t
 	for i := range shares {
 		q := shares[i].q
 		lines[i], counts[i] = q.id, int64(shares[i].n)
-		if since.Sub(q.deep) >= deeply {
-			q.deep = since
-			continue
-		}
+		shares[i].stride = q.reach.next(since)
 		for p := range after {
-			if !q.after[p].IsZero() {
-				from := q.after[p].Add(-slack)
-				after[p][i] = &from
-			}
+			after[p][i] = q.reach.from(shares[i].stride, p, q.full)
 		}
 	}
 	// A claim that is cut off may have been made: its tasks would be nobody's until the lease ran out.

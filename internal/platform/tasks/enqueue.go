@@ -40,7 +40,7 @@ const enqueueSQL = `
 	insert into task_live (org_id, task_id, line, priority, turn, key, state, due_at, attempt, lease_token, leased_by, leased_at)
 	select org_id, id, line, coalesce(priority, 1), turn, key,
 		case when taken then 'running' when turn is not null then 'blocked' when due > statement_timestamp() then 'scheduled' else 'available' end,
-		case when taken then statement_timestamp() + $32::bigint * interval '1 microsecond' else due end,
+		case when taken then statement_timestamp() + $32::bigint * interval '1 microsecond' else greatest(due, statement_timestamp()) end,
 		taken::integer,
 		case when taken then $30::uuid end, case when taken then $31::text end, case when taken then statement_timestamp() end
 	from spec`

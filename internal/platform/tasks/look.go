@@ -36,12 +36,10 @@ const describeSQL = `
 	join task k on k.org_id = l.org_id and k.id = l.task_id`
 
 const (
-	looksMax   = 512              // lines of one look; the next goes on where it ended
-	lineActive = time.Second      // how long a line in which nothing is found is asked at every round; later, when a look finds it
-	lineKept   = time.Minute      // how long it is remembered
-	linesMax   = 8192             // lines that a node asks at all
-	deeply     = 10 * time.Second // between two claims from a line that go all the way
-	slack      = 5 * time.Second  // how long ago, by its place, a task may be that is found at once
+	looksMax   = 512         // lines of one look; the next goes on where it ended
+	lineActive = time.Second // how long a line in which nothing is found is asked at every round; later, when a look finds it
+	lineKept   = time.Minute // how long it is remembered
+	linesMax   = 8192        // lines that a node asks at all
 )
 
 // queueing is a line as this node's poller knows it.
@@ -50,10 +48,10 @@ type queueing struct {
 	id     ids.ID
 	weight float64
 	counts *queueFigures
-	found  time.Time           // when tasks were last found in it, or hinted at
-	hungry bool                // there was more than was asked for
-	after  [4]time.Time        // by priority: the place of the last task claimed, by the database's clock
-	deep   time.Time           // the last claim that went all the way
+	found  time.Time // when tasks were last found in it, or hinted at
+	hungry bool      // there may be more than was asked for
+	full   bool      // the last claim found as many as it asked for
+	reach  reach
 	entry  *destinations.Entry // its destination; nil: it has none, or there is none of that name
 }
 

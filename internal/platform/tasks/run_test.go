@@ -330,10 +330,11 @@ func TestTheDepthOfLooks(t *testing.T) {
 	t.Parallel()
 	at := time.Now()
 	var l looks
+	long := time.Millisecond
 	step := func(after time.Duration, full bool) time.Duration {
 		at = at.Add(after)
 		back := l.back(at, time.Second)
-		l.done(at, back, full)
+		l.done(at, back, long, time.Second, full)
 		return back
 	}
 	for i, s := range []struct {
@@ -358,6 +359,16 @@ func TestTheDepthOfLooks(t *testing.T) {
 	} {
 		if got := step(s.after, s.full); got != s.want {
 			t.Fatalf("step %d looks back %v, want %v", i, got, s.want)
+		}
+	}
+	long = 2 * time.Second
+	for i := range 25 {
+		want := 5 * time.Second
+		if i%10 == 4 { // the first was dear, so the next is put off, twice as long as usually
+			want = allTheWay
+		}
+		if got := step(2*time.Second, false); got != want {
+			t.Fatalf("dear step %d looks back %v, want %v", i, got, want)
 		}
 	}
 }

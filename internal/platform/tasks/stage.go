@@ -59,7 +59,7 @@ func (t *Tasks) stage(ctx context.Context) (time.Duration, error) {
 	if err := t.db.Pool().QueryRow(ctx, stageSQL, stageMax, back.Microseconds(), t.cfg.PollMax.Microseconds()).Scan(&staged, &lost, &next); err != nil {
 		return 0, fmt.Errorf("stage due tasks: %w", err)
 	}
-	t.staged.done(began, back, staged == stageMax)
+	t.staged.done(began, back, time.Since(began), t.cfg.PollMax, staged == stageMax)
 	if lost > 0 {
 		t.metrics.leasesLost.Add(float64(lost))
 		t.log.Warn("leases had run out; their tasks will be taken over", "tasks", lost)
@@ -81,7 +81,7 @@ func (t *Tasks) stage(ctx context.Context) (time.Duration, error) {
 // and then, and for as long as there is a backlog, all the way: a task may come from a transaction that took long.
 type looks struct {
 	last    time.Time // that found the database
-	deep    time.Time // the last that went all the way
+	deepAt  time.Time // when one is to go all the way
 	backlog bool
 }
 
@@ -92,15 +92,17 @@ const (
 )
 
 func (l *looks) back(now time.Time, pollMax time.Duration) time.Duration {
-	if l.backlog || now.Sub(l.deep) >= looksDeeply*pollMax || now.Sub(l.last) >= looksBack*pollMax/2 {
+	if l.backlog || !now.Before(l.deepAt) || now.Sub(l.last) >= looksBack*pollMax/2 {
 		return allTheWay
 	}
 	return looksBack * pollMax
 }
 
-func (l *looks) done(at time.Time, back time.Duration, full bool) {
+// done notes a look that took so long. One that went all the way and was dear, since a long transaction keeps what was staged in the
+// index, is rare.
+func (l *looks) done(at time.Time, back, long, pollMax time.Duration, full bool) {
 	l.last = at
 	if back == allTheWay {
-		l.deep, l.backlog = at, full
+		l.deepAt, l.backlog = at.Add(max(looksDeeply*pollMax, dearTimes*long)), full
 	}
 }
