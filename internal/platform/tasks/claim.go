@@ -71,7 +71,7 @@ func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bo
 	}
 	token, since := t.source.New(), monotonic()
 	list, places, err := t.lease(ctx, shares, token, since)
-	long := time.Since(since)
+	long := monotonic().Sub(since)
 	if err != nil {
 		for i := range shares {
 			unused(shares[i].grants)

@@ -59,7 +59,7 @@ func (t *Tasks) stage(ctx context.Context) (time.Duration, error) {
 	if err := t.db.Pool().QueryRow(ctx, stageSQL, stageMax, back.Microseconds(), t.cfg.PollMax.Microseconds()).Scan(&staged, &lost, &next); err != nil {
 		return 0, fmt.Errorf("stage due tasks: %w", err)
 	}
-	t.staged.done(began, back, time.Since(began), t.cfg.PollMax, staged == stageMax)
+	t.staged.done(began, back, monotonic().Sub(began), t.cfg.PollMax, staged == stageMax)
 	if lost > 0 {
 		t.metrics.leasesLost.Add(float64(lost))
 		t.log.Warn("leases had run out; their tasks will be taken over", "tasks", lost)
