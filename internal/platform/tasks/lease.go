@@ -265,10 +265,11 @@ func (t *Tasks) letGo(task Task, pause time.Duration) {
 	t.giveBack(task, pause)
 }
 
-// As if the task had never been leased; no attempt was made, so its number is free again.
+// As if the task had never been leased; no attempt was made, so its number is free again. What was cancelled meanwhile is staged once
+// more, which ends it.
 const giveBackSQL = `
 	update task_live l
-	set state = case when g.pause_us > 0 then 'scheduled' else 'available' end,
+	set state = case when g.pause_us > 0 or l.cancelled then 'scheduled' else 'available' end,
 		due_at = statement_timestamp() + g.pause_us * interval '1 microsecond', attempt = l.attempt - 1,
 		lease_token = null, leased_by = null, leased_at = null
 	from (

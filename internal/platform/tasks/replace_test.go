@@ -170,3 +170,39 @@ func TestThoseThatReplaceEachOtherLoseNothing(t *testing.T) {
 		t.Fatalf("%d tasks, %d ends", tasks, ends)
 	}
 }
+
+// Somebody cancels a task that is at work, and its node dies before it hears of it. Nobody begins it again.
+func TestACancelledTaskWhoseNodeDiesIsNotBegunAgain(t *testing.T) {
+	b := setup(t)
+	dead := b.dead()
+	spec := b.spec(0)
+	spec.Name = "nightly"
+	task := b.create(dead, spec)[0].Task
+	handedBack := b.queueOnly(dead, b.spec(0))[0]
+	for _, one := range []Task{task, handedBack} {
+		if s := do(b, func(ctx context.Context, tx postgres.Tx) (Shown, error) { return dead.CancelOne(ctx, tx, b.org, one.ID) }); s.State != StateRunning {
+			t.Fatalf("%+v", s)
+		}
+	}
+	dead.letGo(handedBack, 0)
+	dead.giveReturned(t.Context())
+	heir := b.node("heir", Config{})
+	heir.Handle("test", Policy{}, func(context.Context, Task) Verdict { t.Error("it is begun again"); return Succeeded() })
+	b.run(heir)
+	b.expire()
+	b.untilFinished(task, handedBack)
+	if h := b.history(task); len(h) != 2 || h[0].Outcome != OutcomeLeaseLost || h[1].Outcome != OutcomeCancelled {
+		t.Errorf("%+v", h)
+	}
+	if h := b.history(handedBack); len(h) != 1 || h[0].Outcome != OutcomeCancelled {
+		t.Errorf("%+v", h)
+	}
+	for _, one := range []Task{task, handedBack} {
+		if s := b.shown(heir, one.ID); s.State != StateCancelled {
+			t.Errorf("%+v", s)
+		}
+	}
+	if n := b.count(`select count(*) from task_key where expires_at is not null`); n != 1 {
+		t.Error("its name is not released")
+	}
+}

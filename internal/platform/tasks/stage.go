@@ -9,12 +9,13 @@ import (
 // What is due becomes available: what was scheduled or is to be tried again, and what a dead node has left behind. The look
 // goes back only so far ($2): under a long transaction the index keeps every task that was staged since, and a look at all of
 // them costs ever more. For the same reason it looks ahead only to the next look ($3), not past every lease that was given and has
-// come back since. What is due goes through arrays because the planner takes those for short.
+// come back since. What is due goes through arrays because the planner takes those for short. What was cancelled while it ran ends
+// here, when the node that should have ended it has died or has handed it back.
 
 // hot
 const stageSQL = `
 	with due as (
-		select org_id, task_id, attempt, lease_token, leased_by, leased_at
+		select org_id, task_id, attempt, lease_token, leased_by, leased_at, cancelled, key
 		from task_live
 		where state in ('scheduled', 'running', 'retryable')
 			and due_at <= statement_timestamp() and due_at > statement_timestamp() - $2::bigint * interval '1 microsecond'
@@ -26,16 +27,36 @@ const stageSQL = `
 		set state = 'available', due_at = statement_timestamp(), interrupted = l.interrupted or d.lost, nudged = false,
 			lost = least(l.lost + d.lost::integer, 30000), lease_token = null, leased_by = null, leased_at = null
 		from unnest(
-			(select array_agg(org_id order by org_id, task_id) from due),
-			(select array_agg(task_id order by org_id, task_id) from due),
-			(select array_agg(lease_token is not null order by org_id, task_id) from due)
+			(select array_agg(org_id order by org_id, task_id) from due where not cancelled),
+			(select array_agg(task_id order by org_id, task_id) from due where not cancelled),
+			(select array_agg(lease_token is not null order by org_id, task_id) from due where not cancelled)
 		) as d (org_id, task_id, lost)
 		where l.org_id = d.org_id and l.task_id = d.task_id
+	), gone as (
+		delete from task_live l
+		using unnest(
+			(select array_agg(org_id order by org_id, task_id) from due where cancelled),
+			(select array_agg(task_id order by org_id, task_id) from due where cancelled)
+		) as d (org_id, task_id)
+		where l.org_id = d.org_id and l.task_id = d.task_id
+	), released as (
+		update task_key k
+		set expires_at = coalesce(k.expires_at, statement_timestamp() + k.keep_us * interval '1 microsecond')
+		from unnest(
+			(select array_agg(org_id order by org_id, key) from due where cancelled and key is not null),
+			(select array_agg(key order by org_id, key) from due where cancelled and key is not null),
+			(select array_agg(task_id order by org_id, key) from due where cancelled and key is not null)
+		) as d (org_id, key, task_id)
+		where k.org_id = d.org_id and k.key = d.key and k.task_id = d.task_id
 	), history as (
-		insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome, next_due_at)
-		select org_id, task_id, attempt, leased_by, leased_at, statement_timestamp(), 'lease_lost', statement_timestamp()
+		insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome, error_code, next_due_at)
+		select org_id, task_id, attempt, leased_by, leased_at, statement_timestamp(), 'lease_lost', null, statement_timestamp()
 		from due
 		where lease_token is not null
+		union all
+		select org_id, task_id, attempt + 1, $4, statement_timestamp(), statement_timestamp(), 'cancelled', 'cancelled_on_request', null
+		from due
+		where cancelled
 	)
 	select count(*), count(lease_token),
 		(select extract(epoch from n.due_at - statement_timestamp())::float8
@@ -56,7 +77,7 @@ func (t *Tasks) stage(ctx context.Context) (time.Duration, error) {
 	back := t.staged.back(began, t.cfg.PollMax)
 	var staged, lost int
 	var next *float64
-	if err := t.db.Pool().QueryRow(ctx, stageSQL, stageMax, back.Microseconds(), t.cfg.PollMax.Microseconds()).Scan(&staged, &lost, &next); err != nil {
+	if err := t.db.Pool().QueryRow(ctx, stageSQL, stageMax, back.Microseconds(), t.cfg.PollMax.Microseconds(), t.cfg.Node).Scan(&staged, &lost, &next); err != nil {
 		return 0, fmt.Errorf("stage due tasks: %w", err)
 	}
 	t.staged.done(began, back, monotonic().Sub(began), t.cfg.PollMax, staged == stageMax)
