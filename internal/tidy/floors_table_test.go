@@ -54,6 +54,7 @@ func houseTable() []storey {
 			{"commerce/ledger", "kit/fault kit/ids kit/money kit/paging kit/postgres kit/proof platform/events"},
 			{"commerce/payments", "kit/fault kit/ids kit/lane kit/money kit/paging kit/postgres kit/proof " +
 				"platform/events platform/tasks commerce/ledger"},
+			{"commerce/payments/providertest", "kit/ids commerce/payments"},
 			{"commerce/payments/sandbox", "kit/badserver kit/clock kit/fault kit/ids commerce/payments"},
 		}},
 		{"edge", "how people and programs reach it", []room{
