@@ -27,7 +27,8 @@ type book struct {
 	postings []postingRow
 	steps    []step
 
-	undo undoLog
+	undo  undoLog
+	visit *visit // nil: nothing is remembered
 }
 
 type accountKey struct {
@@ -44,8 +45,9 @@ type referenceKey struct {
 
 type accountState struct {
 	Account
-	place pgtype.TID // where the locked row lies: nobody can move it before the transaction ends
-	dirty bool
+	place  pgtype.TID // where the locked row lies: nobody can move it before the transaction ends
+	loaded int64      // the version it was found at, of which RecordedAt is too
+	dirty  bool
 }
 
 // targetState is an entry with its lines, as loaded or as made in this batch.
@@ -97,6 +99,21 @@ type accountUndo struct {
 	account *accountState
 	balance Balance
 	version int64
+}
+
+// know adds an account.
+func (b *book) know(k accountKey, a *accountState) {
+	b.byCode[k], b.byID[entryKey{a.OrgID, a.ID}] = a, a
+}
+
+// begin sets the time of everything that the book will do.
+func (b *book) begin(now time.Time) {
+	b.now = now
+	for _, a := range b.byID {
+		if a.RecordedAt.After(b.now) { // the clock of the database went back: time on an account does not
+			b.now = a.RecordedAt
+		}
+	}
 }
 
 // apply carries out one entry, wholly or not at all.

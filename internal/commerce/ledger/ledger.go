@@ -23,9 +23,10 @@ type Ledger struct {
 	db     *postgres.DB
 	events *events.Events
 	ids    *ids.Source
+	memory *memory
 }
 
 // New makes the ledger.
 func New(db *postgres.DB, events *events.Events, source *ids.Source) *Ledger {
-	return &Ledger{db: db, events: events, ids: source}
+	return &Ledger{db: db, events: events, ids: source, memory: newMemory()}
 }

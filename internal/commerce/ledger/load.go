@@ -83,16 +83,42 @@ const lockTargetAccountsSQL = `
 // The time is read when every lock is held, so that it rises along every account's chain.
 const lockedAtSQL = `select clock_timestamp()`
 
-// load locks what the entries need and reads it, in one round trip.
-func (l *Ledger) load(ctx context.Context, tx postgres.Tx, entries []Entry, results []Result) (*book, error) {
-	w := collect(entries, results)
-	b := &book{
-		newID:   l.ids.New,
+// load gets what the entries need: from the memory where that will do, else from the database.
+func (l *Ledger) load(ctx context.Context, tx postgres.Tx, w wanted) (*book, error) {
+	v := l.memory.begin(tx, w.accountOrgs, w.codes)
+	if v == nil || !v.guessed || len(w.targets)+len(w.references) > 0 {
+		return l.look(ctx, tx, w, v)
+	}
+	b := l.open(w, v)
+	return b, v.guess(ctx, tx, b)
+}
+
+// look locks what the entries need and reads it, in one round trip.
+func (l *Ledger) look(ctx context.Context, tx postgres.Tx, w wanted, v *visit) (*book, error) {
+	b := l.open(w, v)
+	err := b.lock(ctx, tx, w)
+	if v != nil {
+		v.guessed = false
+		if err == nil {
+			v.loaded(b)
+		}
+	}
+	return b, err
+}
+
+// open makes an empty book.
+func (l *Ledger) open(w wanted, v *visit) *book {
+	return &book{
+		newID: l.ids.New, visit: v,
 		byCode:  make(map[accountKey]*accountState, len(w.codes)),
 		byID:    make(map[entryKey]*accountState, len(w.codes)),
 		targets: map[entryKey]*targetState{}, references: map[referenceKey]*targetState{},
-		entries: make([]*targetState, 0, len(entries)), postings: make([]postingRow, 0, len(entries)),
+		entries: make([]*targetState, 0, w.entries), postings: make([]postingRow, 0, w.entries),
 	}
+}
+
+// lock locks and reads.
+func (b *book) lock(ctx context.Context, tx postgres.Tx, w wanted) error {
 	var lines []storedLine
 	batch := &pgx.Batch{}
 	if len(w.targets)+len(w.references) == 0 {
@@ -110,16 +136,11 @@ func (l *Ledger) load(ctx context.Context, tx postgres.Tx, entries []Entry, resu
 	var lockedAt time.Time
 	batch.Queue(lockedAtSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&lockedAt) })
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, err
+		return err
 	}
 	b.attach(lines)
-	b.now = lockedAt.UTC()
-	for _, a := range b.byID {
-		if a.RecordedAt.After(b.now) { // the clock of the database went back: time on an account does not
-			b.now = a.RecordedAt
-		}
-	}
-	return b, nil
+	b.begin(lockedAt.UTC())
+	return nil
 }
 
 func (b *book) readAccounts(rows pgx.Rows) error {
@@ -131,9 +152,7 @@ func (b *book) readAccounts(rows pgx.Rows) error {
 		&place,
 	}
 	_, err := pgx.ForEachRow(rows, scan, func() error {
-		state := &accountState{Account: a, place: place}
-		b.byCode[accountKey{a.OrgID, a.Code}] = state
-		b.byID[entryKey{a.OrgID, a.ID}] = state
+		b.know(accountKey{a.OrgID, a.Code}, &accountState{Account: a, place: place, loaded: a.Version})
 		a.AvailableMin, a.AvailableMax = nil, nil
 		return nil
 	})

@@ -22,19 +22,31 @@ func (l *Ledger) Post(ctx context.Context, tx postgres.Tx, entries []Entry) ([]R
 	for i := range entries {
 		results[i].Err = entries[i].validate()
 	}
-	b, err := l.load(ctx, tx, entries, results)
+	w := collect(entries, results)
+	b, err := l.load(ctx, tx, w)
 	if err != nil {
 		return nil, fmt.Errorf("load the accounts of a batch: %w", err)
 	}
+	done, refused := b.applyAll(entries, results)
+	if refused && b.guessed() { // on a guess nobody is refused
+		if b, err = l.look(ctx, tx, w, b.visit); err != nil {
+			return nil, fmt.Errorf("lock the accounts of a batch: %w", err)
+		}
+		done, _ = b.applyAll(entries, results)
+	}
+	return done, l.write(ctx, tx, b)
+}
+
+// applyAll applies the entries against which nothing was said, and tells whether it refused one.
+func (b *book) applyAll(entries []Entry, checked []Result) (results []Result, refused bool) {
+	results = make([]Result, len(entries))
 	for i := range entries {
-		if results[i].Err == nil {
+		if results[i] = checked[i]; results[i].Err == nil {
 			results[i] = b.apply(&entries[i])
+			refused = refused || results[i].Err != nil
 		}
 	}
-	if err := l.write(ctx, tx, b); err != nil {
-		return nil, err
-	}
-	return results, nil
+	return results, refused
 }
 
 // Preview tells what Post would do, and does nothing.
@@ -50,13 +62,14 @@ func (l *Ledger) Preview(ctx context.Context, entries []Entry) ([]Result, error)
 
 // wanted is what a batch of entries needs to be loaded: each thing once.
 type wanted struct {
+	entries                                int
 	accountOrgs, targetOrgs, referenceOrgs []ids.ID
 	codes, references                      []string
 	targets                                []ids.ID
 }
 
 func collect(entries []Entry, results []Result) wanted {
-	var w wanted
+	w := wanted{entries: len(entries)}
 	accounts := make(map[accountKey]struct{}, 2*len(entries))
 	targets := map[entryKey]struct{}{}
 	account := func(org ids.ID, code string) {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -45,17 +46,39 @@ const insertPostingsSQL = `
 // domain would refuse to say that all were.
 
 // hot
-const updateAccountsSQL = `
+const updateLockedSQL = `
 	with updated as (
 		update ledger_account a
 		set debits_posted = u.d1, credits_posted = u.c1, debits_pending = u.d2, credits_pending = u.c2, version = u.version,
 			recorded_at = $7
-		from unnest($1::tid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-			as u (place, d1, c1, d2, c2, version)
+		from (
+			select unnest($1::tid[]) as place, unnest($2::bigint[]) as d1, unnest($3::bigint[]) as c1, unnest($4::bigint[]) as d2,
+				unnest($5::bigint[]) as c2, unnest($6::bigint[]) as version
+		) as u
 		where a.ctid = u.place
 		returning 1
 	)
 	select (count(*) = cardinality($1::tid[]))::ledger_accounts_found from updated`
+
+// The rows were guessed at, and are updated where the guess was right; they come in the order of their ids, and so they are locked. Not
+// by their place: a row that is found there does not make PostgreSQL clear its page of old versions, as one found by an index
+// does, and without room on its page the next version needs new entries in every index.
+
+// hot
+const updateGuessedSQL = `
+	with updated as (
+		update ledger_account a
+		set debits_posted = u.d1, credits_posted = u.c1, debits_pending = u.d2, credits_pending = u.c2, version = u.version,
+			recorded_at = $7
+		from (
+			select unnest($8::uuid[]) as org_id, unnest($1::uuid[]) as id, unnest($9::bigint[]) as found_version,
+				unnest($10::timestamptz[]) as found_recorded_at, unnest($2::bigint[]) as d1, unnest($3::bigint[]) as c1,
+				unnest($4::bigint[]) as d2, unnest($5::bigint[]) as c2, unnest($6::bigint[]) as version
+		) as u
+		where a.org_id = u.org_id and a.id = u.id and a.version = u.found_version and a.recorded_at = u.found_recorded_at
+		returning 1
+	)
+	select (count(*) = cardinality($1::uuid[]))::ledger_accounts_found from updated`
 
 // write stores what the book did; nobody waits for it.
 func (l *Ledger) write(ctx context.Context, tx postgres.Tx, b *book) error {
@@ -63,16 +86,20 @@ func (l *Ledger) write(ctx context.Context, tx postgres.Tx, b *book) error {
 		return nil
 	}
 	batch := &pgx.Batch{}
+	b.queueAccounts(batch) // first, for it may be in vain
 	b.queueEntries(batch)
 	b.queueClosed(batch)
 	b.queuePostings(batch)
-	b.queueAccounts(batch)
 	l.events.Queue(batch, b.events())
-	return postgres.SendLater(ctx, tx, batch, explainWrite)
+	return postgres.SendLater(ctx, tx, batch, b.explainWrite)
 }
 
-func explainWrite(err error) error {
-	switch postgres.Constraint(err) {
+func (b *book) explainWrite(err error) error {
+	constraint := postgres.Constraint(err)
+	if constraint != "" && b.guessed() {
+		return postgres.ErrAgain // the next run will not guess
+	}
+	switch constraint {
 	case "ledger_entry_reference_key", "ledger_entry_reversal_key":
 		return postgres.ErrAgain // another transaction was first; the next run will see its entry
 	case "ledger_account_available_min":
@@ -152,12 +179,26 @@ func (b *book) queuePostings(batch *pgx.Batch) {
 
 func (b *book) queueAccounts(batch *pgx.Batch) {
 	n := len(b.touched)
-	places := make([]pgtype.TID, n)
 	d1, c1, d2, c2, versions := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	if b.guessed() {
+		slices.SortFunc(b.touched, func(a, b *accountState) int { return ids.Compare(a.ID, b.ID) })
+	}
 	for i, a := range b.touched {
-		places[i], versions[i] = a.place, a.Version
 		d1[i], c1[i] = a.Balance.DebitsPosted, a.Balance.CreditsPosted
 		d2[i], c2[i] = a.Balance.DebitsPending, a.Balance.CreditsPending
+		versions[i] = a.Version
 	}
-	batch.Queue(updateAccountsSQL, places, d1, c1, d2, c2, versions, b.now)
+	if !b.guessed() {
+		places := make([]pgtype.TID, n)
+		for i, a := range b.touched {
+			places[i] = a.place
+		}
+		batch.Queue(updateLockedSQL, places, d1, c1, d2, c2, versions, b.now)
+		return
+	}
+	orgs, accounts, found, foundAt := make([]ids.ID, n), make([]ids.ID, n), make([]int64, n), make([]*time.Time, n)
+	for i, a := range b.touched {
+		orgs[i], accounts[i], found[i], foundAt[i] = a.OrgID, a.ID, a.loaded, &a.RecordedAt
+	}
+	batch.Queue(updateGuessedSQL, accounts, d1, c1, d2, c2, versions, b.now, orgs, found, foundAt)
 }

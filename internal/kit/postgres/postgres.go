@@ -178,6 +178,9 @@ func (db *DB) retry(ctx context.Context, once func() error) error {
 		if cause == causeConnection {
 			db.pool.Reset() // what lies idle is likely to be dead as well: BEGIN would not show it, it goes with the first statement
 		}
+		if cause == causeAgain && attempt == 1 {
+			continue // the other transaction has ended: there is nobody to make way for
+		}
 		pause := time.Duration(rand.Int64N(int64(5*time.Millisecond) << (2 * (attempt - 1))))
 		select {
 		case <-time.After(pause):

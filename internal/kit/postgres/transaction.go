@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,7 +20,7 @@ type Tx interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
-// SendLater sends a batch of writes whose results nobody reads with the transaction's next statement, or with COMMIT: whatever
+// SendLater sends a batch of writes whose results nobody waits for with the transaction's next statement, or with COMMIT: whatever
 // must be true of them, the statements themselves have to check. An error of theirs ends the transaction in the call in which
 // it shows, as what explain makes of it. A Tx that is not of this package's making has them sent now.
 func SendLater(ctx context.Context, tx Tx, b *pgx.Batch, explain func(error) error) error {
@@ -46,6 +47,10 @@ const (
 type transaction struct {
 	conn  *pgx.Conn
 	ahead []part // what goes before the next statement, in this order
+
+	now       *time.Time // nil: nobody has asked for it
+	committed bool
+	atEnd     []func(committed bool)
 }
 
 // part is a batch that has its place before others.
@@ -72,6 +77,11 @@ func open(ctx context.Context, pool *Pool, begin string, body func(ctx context.C
 	}
 	tx.later(first, asItIs)
 	defer func() {
+		for _, told := range tx.atEnd {
+			told(tx.committed)
+		}
+	}()
+	defer func() {
 		if tx.conn.PgConn().TxStatus() != idle {
 			_, _ = tx.conn.Exec(ctx, rollbackSQL)
 		}
@@ -96,6 +106,7 @@ func (t *transaction) commit(ctx context.Context) error {
 	if err == nil && done.String() == "ROLLBACK" { // after an error that nobody returned
 		err = pgx.ErrTxCommitRollback
 	}
+	t.committed = err == nil
 	return err
 }
 
@@ -122,14 +133,23 @@ func (t *transaction) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResu
 	whole.QueuedQueries = append(whole.QueuedQueries, b.QueuedQueries...)
 	results := t.conn.SendBatch(ctx, whole)
 	for _, p := range ahead {
-		for range p.batch.QueuedQueries {
-			if _, err := results.Exec(); err != nil {
+		for _, query := range p.batch.QueuedQueries {
+			if err := taken(results, query); err != nil {
 				_ = results.Close()
 				return failed{results, p.explain(err)}
 			}
 		}
 	}
 	return results
+}
+
+// taken reads the result of a query that went ahead.
+func taken(results pgx.BatchResults, query *pgx.QueuedQuery) error {
+	if query.Fn != nil {
+		return query.Fn(results)
+	}
+	_, err := results.Exec()
+	return err
 }
 
 // failed are the results of a batch that did not get as far as its caller's statements.

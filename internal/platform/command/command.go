@@ -109,6 +109,7 @@ func (l *Lane[In]) run(ctx context.Context, items []Item[In]) ([]lane.Result[Ans
 	var fresh []int
 	err := l.runner.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
 		outcomes = make([]Outcome, len(items))
+		postgres.AskNow(tx)
 		c, err := claimKeys(ctx, tx, metas, outcomes)
 		if err != nil {
 			return err
