@@ -80,19 +80,31 @@ const updateGuessedSQL = `
 	)
 	select (count(*) = cardinality($1::uuid[]))::ledger_accounts_found from updated`
 
-// write stores what the book did; nobody waits for it.
+// write stores what the book did, and does not wait for it.
 func (l *Ledger) write(ctx context.Context, tx postgres.Tx, b *book) error {
 	if len(b.postings) == 0 {
 		return nil
 	}
-	batch := &pgx.Batch{}
-	b.queueAccounts(batch) // first, for it may be in vain
-	b.queueEntries(batch)
-	b.queueClosed(batch)
-	b.queuePostings(batch)
-	l.events.Queue(batch, b.events())
-	return postgres.SendLater(ctx, tx, batch, b.explainWrite)
+	send := postgres.SendLater
+	if len(b.postings) >= manyPostings {
+		send = postgres.SendNow
+	}
+	for _, queue := range []func(*pgx.Batch){
+		b.queueAccounts, // first, for it may be in vain
+		b.queuePostings, b.queueEntries, b.queueClosed,
+		func(batch *pgx.Batch) { l.events.Queue(batch, b.events()) },
+	} {
+		batch := &pgx.Batch{}
+		queue(batch)
+		if err := send(ctx, tx, batch, b.explainWrite); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// manyPostings is from how many postings on PostgreSQL takes longer over a statement than this node over writing the next one.
+const manyPostings = 50
 
 func (b *book) explainWrite(err error) error {
 	constraint := postgres.Constraint(err)

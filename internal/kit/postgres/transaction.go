@@ -48,6 +48,9 @@ type transaction struct {
 	conn  *pgx.Conn
 	ahead []part // what goes before the next statement, in this order
 
+	streams bool    // statements stay prepared, so that they can be sent one by one
+	sent    *stream // what was sent and is to be waited for; nil: nothing
+
 	now       *time.Time // nil: nobody has asked for it
 	committed bool
 	atEnd     []func(committed bool)
@@ -67,7 +70,7 @@ func open(ctx context.Context, pool *Pool, begin string, body func(ctx context.C
 		return err
 	}
 	defer conn.Release()
-	tx := &transaction{conn: conn.Conn()}
+	tx := &transaction{conn: conn.Conn(), streams: begin != beginNothingSQL && pool.local == nil}
 	first := &pgx.Batch{}
 	if begin != beginNothingSQL {
 		first.Queue(begin)
@@ -82,6 +85,7 @@ func open(ctx context.Context, pool *Pool, begin string, body func(ctx context.C
 		}
 	}()
 	defer func() {
+		_ = tx.settle() // when body failed: what it says is not news
 		if tx.conn.PgConn().TxStatus() != idle {
 			_, _ = tx.conn.Exec(ctx, rollbackSQL)
 		}
@@ -121,6 +125,11 @@ func (t *transaction) later(b *pgx.Batch, explain func(error) error) {
 
 // SendBatch implements Tx.
 func (t *transaction) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	if err := t.settle(); err != nil {
+		nothing := t.conn.SendBatch(ctx, &pgx.Batch{})
+		_ = nothing.Close()
+		return failed{nothing, err}
+	}
 	if len(t.ahead) == 0 {
 		return t.conn.SendBatch(ctx, b)
 	}
@@ -172,7 +181,7 @@ func (f failed) Close() error { return f.err }
 
 // Query implements Tx.
 func (t *transaction) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if len(t.ahead) == 0 {
+	if len(t.ahead) == 0 && t.sent == nil {
 		return t.conn.Query(ctx, sql, args...)
 	}
 	batch := &pgx.Batch{}
@@ -182,7 +191,7 @@ func (t *transaction) Query(ctx context.Context, sql string, args ...any) (pgx.R
 
 // QueryRow implements Tx.
 func (t *transaction) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	if len(t.ahead) == 0 {
+	if len(t.ahead) == 0 && t.sent == nil {
 		return t.conn.QueryRow(ctx, sql, args...)
 	}
 	rows, err := t.Query(ctx, sql, args...)
@@ -191,7 +200,7 @@ func (t *transaction) QueryRow(ctx context.Context, sql string, args ...any) pgx
 
 // Exec implements Tx.
 func (t *transaction) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if len(t.ahead) == 0 {
+	if len(t.ahead) == 0 && t.sent == nil {
 		return t.conn.Exec(ctx, sql, args...)
 	}
 	batch := &pgx.Batch{}
