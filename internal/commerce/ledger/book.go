@@ -109,7 +109,7 @@ func (b *book) know(k accountKey, a *accountState) {
 // begin sets the time of everything that the book will do.
 func (b *book) begin(now time.Time) {
 	b.now = now
-	for _, a := range b.byID {
+	for _, a := range b.byCode {
 		if a.RecordedAt.After(b.now) { // the clock of the database went back: time on an account does not
 			b.now = a.RecordedAt
 		}

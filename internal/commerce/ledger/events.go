@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/platform/events"
@@ -17,7 +18,7 @@ const (
 // EventAccountCreated tells of a new account; its payload is accountPayload.
 const EventAccountCreated = "ledger.account.created"
 
-// The types of the events about entries. Their payload is eventPayload.
+// The types of the events about entries. eventPayload writes what they say.
 const (
 	EventPosted  = "ledger.entry.posted"
 	EventPending = "ledger.entry.pending"
@@ -47,58 +48,72 @@ func created(a *Account) (events.Event, error) {
 	}, err
 }
 
-type eventPayload struct {
-	ID         string         `json:"id"`
-	State      State          `json:"state"`
-	Code       string         `json:"code"`
-	Reference  string         `json:"reference,omitempty"`
-	ReversalOf string         `json:"reversal_of,omitempty"`
-	Postings   []eventPosting `json:"postings"`
-}
-
-type eventPosting struct {
-	Phase  Phase  `json:"phase"`
-	Debit  string `json:"debit_account"`
-	Credit string `json:"credit_account"`
-	Amount int64  `json:"amount"`
-}
-
 // events tells what each order of the batch did: the entry's new lines, and its state after them.
 func (b *book) events() []events.Event {
 	out := make([]events.Event, 0, len(b.steps))
 	from := 0
 	for _, done := range b.steps {
-		t, lines := done.entry, make([]eventPosting, 0, done.end-from)
-		for i := from; i < done.end; i++ {
-			l := &b.postings[i].line
-			lines = append(lines, eventPosting{Phase: l.phase, Debit: l.debit.Code, Credit: l.credit.Code, Amount: l.amount})
-		}
+		lines := b.postings[from:done.end]
 		from = done.end
-		payload, err := json.Marshal(eventPayload{
-			ID: ids.Format(EntryPrefix, t.ID), State: done.state, Code: t.Code, Reference: t.Reference,
-			ReversalOf: ids.Format(EntryPrefix, t.ReversalOf), Postings: lines,
-		})
-		if err != nil {
-			panic("ledger: an event of strings and integers could not be written: " + err.Error())
-		}
 		out = append(out, events.Event{
-			OrgID: t.OrgID, AggregateType: "ledger_entry", AggregateID: t.ID, Type: eventType(done.state, lines),
-			Payload: payload, RecordedAt: b.now,
+			OrgID: done.entry.OrgID, AggregateType: "ledger_entry", AggregateID: done.entry.ID, Type: eventType(done.state, lines),
+			Payload: eventPayload(done.entry, done.state, lines), RecordedAt: b.now,
 		})
 	}
 	return out
 }
 
-func eventType(state State, lines []eventPosting) string {
-	settles := func(p eventPosting) bool { return p.Phase == PhaseSettled }
+// eventPayload is written by hand: there is one for each entry, and reflection took longer over it than all the rest of the entry.
+// What is not there is left out.
+func eventPayload(t *targetState, state State, lines []postingRow) []byte {
+	out := make([]byte, 0, 128+len(t.Code)+len(t.Reference)+160*len(lines))
+	out = append(append(out, `{"id":"`...), ids.Format(EntryPrefix, t.ID)...)
+	out = append(append(out, `","state":"`...), state...)
+	out = appendText(append(out, `","code":`...), t.Code)
+	if t.Reference != "" {
+		out = appendText(append(out, `,"reference":`...), t.Reference)
+	}
+	if !t.ReversalOf.IsZero() {
+		out = append(append(append(out, `,"reversal_of":"`...), ids.Format(EntryPrefix, t.ReversalOf)...), '"')
+	}
+	out = append(out, `,"postings":[`...)
+	for i := range lines {
+		l := &lines[i].line
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(out, `{"phase":"`...), l.phase...)
+		out = appendText(append(out, `","debit_account":`...), l.debit.Code)
+		out = appendText(append(out, `,"credit_account":`...), l.credit.Code)
+		out = append(strconv.AppendInt(append(out, `,"amount":`...), l.amount, 10), '}')
+	}
+	return append(out, "]}"...)
+}
+
+// appendText writes a JSON string.
+func appendText(out []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(text)
+			if err != nil {
+				panic("ledger: a string could not be written as JSON: " + err.Error())
+			}
+			return append(out, quoted...)
+		}
+	}
+	return append(append(append(out, '"'), text...), '"')
+}
+
+func eventType(state State, lines []postingRow) string {
+	settles := func(p postingRow) bool { return p.line.phase == PhaseSettled }
 	switch {
 	case slices.ContainsFunc(lines, settles): // what it did not settle it may have released
 		return EventSettled
-	case lines[0].Phase == PhasePending:
+	case lines[0].line.phase == PhasePending:
 		return EventPending
 	case state == StateExpired:
 		return EventExpired
-	case lines[0].Phase == PhaseReleased:
+	case lines[0].line.phase == PhaseReleased:
 		return EventVoided
 	default:
 		return EventPosted

@@ -37,37 +37,40 @@ func newMemory() *memory { return &memory{young: map[accountKey]*remembered{}} }
 
 // visit is one transaction's stay at the accounts it may change.
 type visit struct {
-	memory   *memory
-	accounts map[accountKey]*stay
-	book     *book
-	guessed  bool // nothing is locked: the accounts are as the memory has them
+	memory  *memory
+	stays   []stay
+	book    *book
+	guessed bool // nothing is locked: the accounts are as the memory has them
 }
 
 // stay is a visit at one account.
 type stay struct {
 	*remembered
+	key   accountKey
 	alone bool // no other transaction of this node's was at it when this one came
 }
 
 // begin enters the accounts of a batch. It returns nil where the end of the transaction would not be told: then nothing is remembered.
 func (m *memory) begin(tx postgres.Tx, orgs []ids.ID, codes []string) *visit {
-	v := &visit{memory: m, accounts: make(map[accountKey]*stay, len(codes))}
+	v := &visit{memory: m, stays: make([]stay, len(codes)), guessed: len(codes) > 0}
 	if !postgres.AtEnd(tx, v.end) {
 		return nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v.guessed = len(codes) > 0
-	stays := make([]stay, len(codes))
 	for i, code := range codes {
-		k := accountKey{orgs[i], code}
-		r := m.find(k)
-		stays[i] = stay{r, r.busy == 0}
-		v.guessed = v.guessed && r.known && r.busy == 0 && r.steady >= r.wanted
-		r.busy++
-		v.accounts[k] = &stays[i]
+		s := m.enter(accountKey{orgs[i], code})
+		v.stays[i] = s
+		v.guessed = v.guessed && s.known && s.alone && s.steady >= s.wanted
 	}
 	return v
+}
+
+// enter begins a stay. The caller holds mu.
+func (m *memory) enter(k accountKey) stay {
+	r := m.find(k)
+	r.busy++
+	return stay{r, k, r.busy == 1}
 }
 
 // find gives what is remembered of an account, which may be nothing yet. The caller holds mu.
@@ -88,11 +91,12 @@ func (m *memory) find(k accountKey) *remembered {
 
 // guess fills a book from the memory.
 func (v *visit) guess(ctx context.Context, tx postgres.Tx, b *book) error {
-	states := make([]accountState, 0, len(v.accounts))
+	states := make([]accountState, len(v.stays))
 	v.memory.mu.Lock()
-	for k, s := range v.accounts {
-		states = append(states, accountState{Account: s.account, loaded: s.account.Version})
-		b.know(k, &states[len(states)-1])
+	for i := range v.stays {
+		s := &v.stays[i]
+		states[i] = accountState{Account: s.account, loaded: s.account.Version}
+		b.byCode[s.key] = &states[i]
 	}
 	v.memory.mu.Unlock()
 	v.book = b
@@ -106,18 +110,24 @@ func (v *visit) loaded(b *book) {
 	v.memory.mu.Lock()
 	defer v.memory.mu.Unlock()
 	v.book = b
-	for k, a := range b.byCode {
-		s := v.accounts[k]
+	named := make(map[accountKey]struct{}, len(v.stays))
+	for i := range v.stays {
+		s := &v.stays[i]
+		named[s.key] = struct{}{}
+		a := b.byCode[s.key]
 		switch {
-		case s == nil:
-			s = &stay{remembered: v.memory.find(k)}
-			s.busy++
-			v.accounts[k] = s
-		case !s.alone || s.account.Version == 0:
+		case a == nil || !s.alone || s.account.Version == 0:
 		case s.account.Version == a.Version:
 			s.steady++
 		default:
 			s.steady, s.wanted = 0, min(2*s.wanted+2, wantedMax)
+		}
+	}
+	if len(b.byCode) > 0 {
+		for k := range b.byCode {
+			if _, known := named[k]; !known {
+				v.stays = append(v.stays, v.memory.enter(k))
+			}
 		}
 	}
 }
@@ -126,9 +136,10 @@ func (v *visit) loaded(b *book) {
 func (v *visit) end(committed bool) {
 	v.memory.mu.Lock()
 	defer v.memory.mu.Unlock()
-	for k, s := range v.accounts {
+	for i := range v.stays {
+		s := &v.stays[i]
 		s.busy--
-		switch a := v.stateOf(k); {
+		switch a := v.stateOf(s.key); {
 		case !committed && v.guessed:
 			s.known = false
 		case !committed || a == nil || a.Version < s.account.Version: // a later transaction of this node's has told already

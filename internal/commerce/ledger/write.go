@@ -90,8 +90,8 @@ func (l *Ledger) write(ctx context.Context, tx postgres.Tx, b *book) error {
 		send = postgres.SendNow
 	}
 	for _, queue := range []func(*pgx.Batch){
-		b.queueAccounts, // first, for it may be in vain
-		b.queuePostings, b.queueEntries, b.queueClosed,
+		b.queueEntries, // first, for PostgreSQL has nothing to do yet, and this is written the soonest
+		b.queueAccounts, b.queuePostings, b.queueClosed,
 		func(batch *pgx.Batch) { l.events.Queue(batch, b.events()) },
 	} {
 		batch := &pgx.Batch{}

@@ -3,6 +3,7 @@
 package ids
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -60,17 +61,7 @@ func (id ID) Time() time.Time {
 func (id ID) IsZero() bool { return id == ID{} }
 
 // Compare orders ids as PostgreSQL orders uuid: by bytes.
-func Compare(a, b ID) int {
-	for i := range a {
-		if a[i] != b[i] {
-			if a[i] < b[i] {
-				return -1
-			}
-			return 1
-		}
-	}
-	return 0
-}
+func Compare(a, b ID) int { return bytes.Compare(a[:], b[:]) }
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 
