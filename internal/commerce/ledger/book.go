@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgtype"
-
 	"github.com/kontorhq/kontor/internal/kit/fault"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/money"
@@ -41,13 +39,6 @@ type entryKey struct{ org, id ids.ID }
 type referenceKey struct {
 	org       ids.ID
 	reference string
-}
-
-type accountState struct {
-	Account
-	place  pgtype.TID // where the locked row lies: nobody can move it before the transaction ends
-	loaded int64      // the version it was found at, of which RecordedAt is too
-	dirty  bool
 }
 
 // targetState is an entry with its lines, as loaded or as made in this batch.
@@ -99,21 +90,6 @@ type accountUndo struct {
 	account *accountState
 	balance Balance
 	version int64
-}
-
-// know adds an account.
-func (b *book) know(k accountKey, a *accountState) {
-	b.byCode[k], b.byID[entryKey{a.OrgID, a.ID}] = a, a
-}
-
-// begin sets the time of everything that the book will do.
-func (b *book) begin(now time.Time) {
-	b.now = now
-	for _, a := range b.byCode {
-		if a.RecordedAt.After(b.now) { // the clock of the database went back: time on an account does not
-			b.now = a.RecordedAt
-		}
-	}
 }
 
 // apply carries out one entry, wholly or not at all.

@@ -143,6 +143,29 @@ func (b *book) lock(ctx context.Context, tx postgres.Tx, w wanted) error {
 	return nil
 }
 
+// accountState is an account at work.
+type accountState struct {
+	Account
+	place  pgtype.TID // where the locked row lies: nobody can move it before the transaction ends
+	loaded int64      // the version it was found at, of which RecordedAt is too
+	dirty  bool
+}
+
+// know adds an account.
+func (b *book) know(k accountKey, a *accountState) {
+	b.byCode[k], b.byID[entryKey{a.OrgID, a.ID}] = a, a
+}
+
+// begin sets the time of everything that the book will do.
+func (b *book) begin(now time.Time) {
+	b.now = now
+	for _, a := range b.byCode {
+		if a.RecordedAt.After(b.now) { // the clock of the database went back: time on an account does not
+			b.now = a.RecordedAt
+		}
+	}
+}
+
 func (b *book) readAccounts(rows pgx.Rows) error {
 	var a Account
 	var place pgtype.TID

@@ -1,0 +1,162 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/kontorhq/kontor/internal/commerce/ledger"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
+)
+
+// pair is a cash account and a wallet that may not fall below zero, and two nodes that write to them.
+func pair(t *testing.T) (b *bench, other func(...ledger.Entry) []ledger.Result) {
+	t.Helper()
+	b = setup(t)
+	none := int64(0)
+	b.accounts(ledger.NewAccount{Code: "cash", Type: ledger.Asset}, ledger.NewAccount{Code: "wallet", Type: ledger.Liability, AvailableMin: &none})
+	db, l := b.node()
+	return b, func(list ...ledger.Entry) []ledger.Result {
+		b.Helper()
+		results, err := postOn(b.Context(), db, l, b.org, list)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return results
+	}
+}
+
+// balance is what a result says of an account.
+func balance(t *testing.T, r ledger.Result, code string) ledger.AccountBalance {
+	t.Helper()
+	for _, a := range r.Balances {
+		if a.Code == code {
+			return a
+		}
+	}
+	t.Fatalf("no balance of %s in %+v", code, r)
+	return ledger.AccountBalance{}
+}
+
+// A node writes to accounts as it left them. When another has written since, the database says so and the transaction runs again.
+func TestAWrongGuessRunsAgain(t *testing.T) {
+	b, other := pair(t)
+	b.must(transfer("cash", "wallet", 100))
+	b.must(transfer("cash", "wallet", 10))
+	if again := retries(t, b.db); len(again) > 0 {
+		t.Fatalf("run again: %v, and nobody else was at it", again)
+	}
+	other(transfer("cash", "wallet", 1))
+	got := balance(t, b.post(transfer("cash", "wallet", 1000))[0], "wallet")
+	if got.Balance.CreditsPosted != 1111 || got.Version != 4 {
+		t.Errorf("%+v", got)
+	}
+	if again := retries(t, b.db)["again"]; again != 1 {
+		t.Errorf("run again %v times, want once: the guess was wrong", again)
+	}
+}
+
+// What another node has brought in can be spent at once, and what it has taken cannot be spent again.
+func TestNobodyIsRefusedOrServedOnAGuess(t *testing.T) {
+	b, other := pair(t)
+	b.must(transfer("cash", "wallet", 100))
+	other(transfer("cash", "wallet", 50))
+	if r := b.post(transfer("wallet", "cash", 150))[0]; r.Err != nil {
+		t.Errorf("refused, though another node had brought in what it takes: %v", r.Err)
+	}
+	b.must(transfer("cash", "wallet", 80))
+	b.must(transfer("cash", "wallet", 20))
+	if r := other(transfer("wallet", "cash", 60))[0]; r.Err != nil {
+		t.Error(r.Err)
+	}
+	if r := b.post(transfer("wallet", "cash", 50))[0]; codeOf(r.Err) != "exceeds_available" {
+		t.Errorf("%v, want exceeds_available: 40 are left", r.Err)
+	}
+}
+
+// Where two nodes write in turn a guess would always be wrong, and soon is not made any more.
+func TestAnAccountOfTwoNodesIsNotGuessedAtForLong(t *testing.T) {
+	b, other := pair(t)
+	const rounds = 100
+	for range rounds {
+		b.must(transfer("cash", "wallet", 1))
+		other(transfer("cash", "wallet", 1))
+	}
+	if again := retries(t, b.db)["again"]; again == 0 || again > 5 {
+		t.Errorf("run again %v times in %d rounds, want a few times at first", again, rounds)
+	}
+}
+
+// What is rolled back, or was only tried, is not remembered.
+func TestWhatWasNotCommittedIsNotRemembered(t *testing.T) {
+	b, _ := pair(t)
+	b.must(transfer("cash", "wallet", 100))
+	enough := errors.New("enough")
+	entries := func() []ledger.Entry {
+		e := transfer("cash", "wallet", 7)
+		e.OrgID, e.Code = b.org, "test"
+		return []ledger.Entry{e}
+	}
+	err := b.db.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
+		if _, err := b.ledger.Post(ctx, tx, entries()); err != nil {
+			return err
+		}
+		return enough
+	})
+	if !errors.Is(err, enough) {
+		t.Fatal(err)
+	}
+	if _, err := b.ledger.Preview(t.Context(), entries()); err != nil {
+		t.Fatal(err)
+	}
+	err = b.db.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
+		for want := int64(2); want <= 3; want++ { // the second sees what the first has done
+			results, err := b.ledger.Post(ctx, tx, entries())
+			if err != nil {
+				return err
+			}
+			if got := balance(t, results[0], "wallet"); got.Version != want {
+				t.Errorf("version %d, want %d", got.Version, want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := balance(t, b.post(transfer("cash", "wallet", 1))[0], "wallet"); got.Balance.CreditsPosted != 115 || got.Version != 4 {
+		t.Errorf("%+v", got)
+	}
+	if again := retries(t, b.db); len(again) > 0 {
+		t.Errorf("run again: %v", again)
+	}
+}
+
+// A batch that is sent statement by statement fails as one that is sent whole, and holds what else is asked of it.
+func TestLargeBatches(t *testing.T) {
+	b, other := pair(t)
+	large := make([]ledger.Entry, 200)
+	for round := range 4 {
+		for i := range large {
+			large[i] = transfer("cash", "wallet", 1)
+		}
+		if round == 2 {
+			other(transfer("cash", "wallet", 1))
+		}
+		b.must(large...)
+	}
+	large[150] = transfer("cash", strings.Repeat("a", 10), 1)
+	large[199] = transfer("wallet", "cash", 10_000)
+	results := b.post(large...)
+	for i, r := range results {
+		switch {
+		case i == 150 && codeOf(r.Err) == "account_not_found", i == 199 && codeOf(r.Err) == "exceeds_available":
+		case i == 150, i == 199, r.Err != nil:
+			t.Errorf("entry %d: %v", i, r.Err)
+		}
+	}
+	if got := balance(t, results[198], "wallet"); got.Balance.CreditsPosted != 999 || got.Version != 999 {
+		t.Errorf("%+v", got)
+	}
+}
