@@ -126,9 +126,11 @@ func (d *Destinations) readKeys(ctx context.Context, entries []*Entry) error {
 	var orgs, destinations []ids.ID
 	var revisions []int64
 	for _, e := range entries {
-		if t := e.Target(); t.keyed() {
+		e.mu.Lock()
+		if t := e.target; t.keyed() {
 			asked, orgs, destinations, revisions = append(asked, e), append(orgs, t.OrgID), append(destinations, t.ID), append(revisions, e.keysRevision)
 		}
+		e.mu.Unlock()
 	}
 	if len(asked) == 0 {
 		return nil
