@@ -152,6 +152,7 @@ func (c *cli) commands() []*cobra.Command {
 		newQueuesCommand(c),
 		newDestinationsCommand(c),
 		newDeadLettersCommand(c),
+		newLimitsCommand(c),
 		newSchedulesCommand(c),
 		newKeysCommand(c),
 		newVersionCommand(c),
