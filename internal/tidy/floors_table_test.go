@@ -40,6 +40,7 @@ func houseTable() []storey {
 			{"kit/postgrestest", "migrations kit/pgserver kit/postgres"},
 			{"kit/postgrestest/cluster", "kit/pgserver kit/postgrestest"},
 			{"kit/proof", "kit/clock kit/ids kit/postgres kit/progress"},
+			{"kit/prooftest", "kit/clock kit/postgres kit/proof"},
 		}},
 		{"platform", "what any backend needs", []room{
 			{"platform/access", "kit/clock kit/fault kit/ids kit/postgres"},

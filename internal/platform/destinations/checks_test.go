@@ -1,15 +1,11 @@
 package destinations
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/kontorhq/kontor/internal/kit/clock"
-	"github.com/kontorhq/kontor/internal/kit/postgres"
-	"github.com/kontorhq/kontor/internal/kit/proof"
+	"github.com/kontorhq/kontor/internal/kit/prooftest"
 )
 
 func TestDamagedDestinationsAreReported(t *testing.T) {
@@ -40,21 +36,8 @@ func TestDamagedDestinationsAreReported(t *testing.T) {
 		{"closed without closing", `update destination_state set breaker = 'closed' where breaker = 'open'`, []string{"destinations.breaker.possible"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var got []string
-			err := h.db.DryRun(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
-				if c.damage != "" {
-					if tag, err := tx.Exec(ctx, c.damage); err != nil || tag.RowsAffected() != 1 {
-						return fmt.Errorf("it damages %d rows: %w", tag.RowsAffected(), err)
-					}
-				}
-				report, err := proof.RunIn(ctx, tx, clock.System, []proof.Part{Proof()}, nil)
-				for _, f := range report.Failed() {
-					got = append(got, f.Name)
-				}
-				return err
-			})
-			if err != nil || !slices.Equal(got, c.want) {
-				t.Errorf("got %v, want %v; %v", got, c.want, err)
+			if got := prooftest.Failing(t, h.db, Proof(), c.damage); !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
 	}

@@ -1,15 +1,11 @@
 package limits
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/kontorhq/kontor/internal/kit/clock"
-	"github.com/kontorhq/kontor/internal/kit/postgres"
-	"github.com/kontorhq/kontor/internal/kit/proof"
+	"github.com/kontorhq/kontor/internal/kit/prooftest"
 )
 
 func TestDamagedLimitsAreReported(t *testing.T) {
@@ -34,21 +30,8 @@ func TestDamagedLimitsAreReported(t *testing.T) {
 		{"slots that cool too long", `update limit_cooling set free_at = now() + interval '1 day'`, []string{"limits.slots.kept"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var got []string
-			err := b.db.DryRun(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
-				if c.damage != "" {
-					if tag, err := tx.Exec(ctx, c.damage); err != nil || tag.RowsAffected() != 1 {
-						return fmt.Errorf("it damages %d rows: %w", tag.RowsAffected(), err)
-					}
-				}
-				report, err := proof.RunIn(ctx, tx, clock.System, []proof.Part{Proof()}, nil)
-				for _, f := range report.Failed() {
-					got = append(got, f.Name)
-				}
-				return err
-			})
-			if err != nil || !slices.Equal(got, c.want) {
-				t.Errorf("got %v, want %v; %v", got, c.want, err)
+			if got := prooftest.Failing(t, b.db, Proof(), c.damage); !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
 	}

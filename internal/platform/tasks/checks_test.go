@@ -3,14 +3,12 @@ package tasks
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
-	"github.com/kontorhq/kontor/internal/kit/proof"
+	"github.com/kontorhq/kontor/internal/kit/prooftest"
 )
 
 // worked is a database in which tasks have succeeded, failed, been tried again, snoozed and given back, and others wait or
@@ -131,22 +129,8 @@ func TestDamagedTasksAreReported(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var got []string
-			err := b.db.DryRun(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
-				if c.damage != "" {
-					if tag, err := tx.Exec(ctx, c.damage); err != nil || tag.RowsAffected() != 1 {
-						return fmt.Errorf("it damages %d rows: %w", tag.RowsAffected(), err)
-					}
-				}
-				report, err := proof.RunIn(ctx, tx, clock.System, []proof.Part{Proof()}, nil)
-				for _, f := range report.Failed() {
-					got = append(got, f.Name)
-					t.Logf("%s: %d, such as %s %s", f.Name, f.Violations, f.First[0].ID, f.First[0].Detail)
-				}
-				return err
-			})
-			if err != nil || !slices.Equal(got, c.want) {
-				t.Errorf("got %v, want %v; %v", got, c.want, err)
+			if got := prooftest.Failing(t, b.db, Proof(), c.damage); !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
 	}
