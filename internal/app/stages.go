@@ -74,7 +74,7 @@ func (a *App) stages(server *api.Server, webhooks *hooks.Hooks, slots *limits.Li
 	if a.cfg.Has(RoleWorker) {
 		commands.parts = append(commands.parts, part{"schedules", timetable.Run})
 		queue.Every("app.partitions", partitionsEvery, a.keepPartitions)
-		queue.Every("app.measure", measureEvery, measuring(queue.Measure, log.Measure, a.payments.Measure))
+		queue.Every("app.measure", measureEvery, measuring(a.now, queue.Measure, log.Measure, a.payments.Measure))
 		workers.parts = append(workers.parts, part{"workers", queue.Run})
 	}
 	return []stage{
