@@ -9,7 +9,8 @@
 //
 // The write path takes a slice (Post): it locks the accounts of all entries once, in id order, applies the entries one after
 // the other in memory, and writes the outcome with one statement a table. That is why a hot account costs no more
-// than a cold one: however many entries touch it, its row is locked and updated once.
+// than a cold one: however many entries touch it, its row is locked and updated once. Accounts that this node wrote to last it does
+// not lock and read: it takes them as it left them, and the update takes effect only where that was right (memory).
 package ledger
 
 import (
