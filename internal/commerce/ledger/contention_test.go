@@ -15,7 +15,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
 
-// retries are how often a node ran a transaction again, by reason.
+// retries are how often a node ran a transaction again, by reason; reasons that there were none for are left out.
 func retries(t *testing.T, db *postgres.DB) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
