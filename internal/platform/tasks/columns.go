@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
@@ -105,11 +106,28 @@ func (c *columns) add(i int, s *Spec, task *Task, taken bool) {
 	}
 }
 
-func (c *columns) arguments(token *ids.ID, node string, leaseUS int64) []any {
-	return []any{
+// statement is what queues the tasks, with its arguments.
+func (c *columns) statement(token *ids.ID, node string, leaseUS int64) (sql string, args []any) {
+	if c.bare() {
+		return enqueueBareSQL, []any{c.orgs, c.ids, c.queues, c.kinds, c.args, c.lines, c.taken, token, node, leaseUS}
+	}
+	return enqueueSQL, []any{
 		c.orgs, c.ids, c.queues, c.kinds, c.args, c.lines, c.taken, c.afters, c.ats,
 		c.subjectTypes, c.subjectIDs, c.destinations, c.limitKeys, c.units, c.orderingKeys, c.fairnessKeys, c.weights, c.priorities,
 		c.names, c.keys, c.expiries, c.timeouts, c.retries, c.idempotencyKeys, c.traceParents, c.tags, c.replays, c.turns, c.lifetimes,
 		token, node, leaseUS,
 	}
+}
+
+// bare tells whether no task has anything beyond what each has.
+func (c *columns) bare() bool {
+	return !slices.ContainsFunc(c.afters, func(after int64) bool { return after != 0 }) &&
+		none(c.subjectTypes, c.subjectIDs, c.destinations, c.limitKeys, c.orderingKeys, c.fairnessKeys, c.names, c.keys, c.idempotencyKeys, c.traceParents) &&
+		none(c.units, c.priorities, c.timeouts, c.lifetimes) && none(c.ats, c.expiries) && none(c.weights) && none(c.retries, c.tags) &&
+		none(c.replays, c.turns)
+}
+
+// none tells whether none of the columns was made.
+func none[T any](columns ...[]T) bool {
+	return !slices.ContainsFunc(columns, func(column []T) bool { return column != nil })
 }

@@ -45,6 +45,27 @@ const enqueueSQL = `
 		case when taken then $30::uuid end, case when taken then $31::text end, case when taken then statement_timestamp() end
 	from spec`
 
+// Tasks with nothing but what each has, as work of one's own often is, are queued with a fifth less of PostgreSQL's time.
+
+// hot
+const enqueueBareSQL = `
+	with spec as (
+		select s.*
+		from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::json[], $6::uuid[], $7::boolean[])
+			as s (org_id, id, queue, kind, args, line, taken)
+	), stored as (
+		insert into task (org_id, id, queue, kind, args, created_at)
+		select org_id, id, queue, kind, args, now()
+		from spec
+	)
+	insert into task_live (org_id, task_id, line, state, due_at, attempt, lease_token, leased_by, leased_at)
+	select org_id, id, line,
+		case when taken then 'running' else 'available' end,
+		case when taken then statement_timestamp() + $10::bigint * interval '1 microsecond' else statement_timestamp() end,
+		taken::integer,
+		case when taken then $8::uuid end, case when taken then $9::text end, case when taken then statement_timestamp() end
+	from spec`
+
 // EnqueueIn adds one statement to a batch of the transaction that wants the work done, and returns the tasks in the order of
 // the specs. Those that nothing stands in the way of come leased to this node: after the commit, and only then, hand all of
 // them to Dispatch. If they never get there they are handed back within seconds, or, should the node die, taken up when the lease runs
@@ -53,8 +74,8 @@ func (t *Tasks) EnqueueIn(b *pgx.Batch, specs []Spec) []Task {
 	if len(specs) == 0 {
 		return nil
 	}
-	list, args := t.prepare(specs)
-	b.Queue(enqueueSQL, args...)
+	list, sql, args := t.prepare(specs)
+	b.Queue(sql, args...)
 	return list
 }
 
@@ -81,8 +102,8 @@ func (t *Tasks) EnqueueTx(ctx context.Context, tx postgres.Tx, specs []Spec) ([]
 			fresh[n] = specs[i]
 		}
 	}
-	list, args := t.prepare(fresh)
-	if _, err := tx.Exec(ctx, enqueueSQL, args...); err != nil {
+	list, sql, args := t.prepare(fresh)
+	if _, err := tx.Exec(ctx, sql, args...); err != nil {
 		return nil, fmt.Errorf("queue tasks: %w", err)
 	}
 	for n, i := range chosen {
@@ -111,10 +132,10 @@ func (t *Tasks) enqueueList(ctx context.Context, specs []Spec) ([]Enqueued, erro
 	if len(specs) == 0 {
 		return nil, nil
 	}
-	list, args := t.prepare(specs)
+	list, sql, args := t.prepare(specs)
 	// A single statement is a transaction of its own: there is nothing to begin or to commit.
 	err := t.once(ctx, t.db.Alone, list[0].OrgID, list[0].ID, func(ctx context.Context, tx postgres.Tx) error {
-		_, err := tx.Exec(ctx, enqueueSQL, args...)
+		_, err := tx.Exec(ctx, sql, args...)
 		return err
 	})
 	if err != nil {
@@ -202,11 +223,11 @@ func (t *Tasks) DispatchEnqueued(list []Enqueued) {
 	t.Dispatch(own)
 }
 
-// prepare makes the tasks of specs and the statement's arguments.
-func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
+// prepare makes the tasks of specs, and the statement that queues them with its arguments.
+func (t *Tasks) prepare(specs []Spec) (list []Task, sql string, args []any) {
 	token := t.leaseForNew()
 	since := monotonic()
-	list := make([]Task, len(specs))
+	list = make([]Task, len(specs))
 	var c columns
 	c.grow(len(specs))
 	lines := map[line]ids.ID{}
@@ -241,7 +262,8 @@ func (t *Tasks) prepare(specs []Spec) ([]Task, []any) {
 	if leased {
 		t.promised(*token, list)
 	}
-	return list, c.arguments(token, t.cfg.Node, t.cfg.Lease.Microseconds())
+	sql, args = c.statement(token, t.cfg.Node, t.cfg.Lease.Microseconds())
+	return list, sql, args
 }
 
 func taskOf(s *Spec) Task {

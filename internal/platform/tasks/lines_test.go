@@ -311,3 +311,31 @@ func TestTasksOfAnotherTransactionAreFound(t *testing.T) {
 	})
 	b.until("both are done", func() bool { return len(r.seen()) == 2 })
 }
+
+// Both statements that queue write the same of a task that has nothing beyond what each has.
+func TestBareTasksAreAsOthers(t *testing.T) {
+	b := setup(t)
+	node := b.node("a", Config{})
+	row := func(task Task) (text string) {
+		err := b.db.Pool().QueryRow(b.Context(), `
+			select (to_jsonb(k) - array['id', 'created_at'])::text || (to_jsonb(l) - array['task_id', 'due_at', 'lease_token', 'leased_at'])::text
+			from task k join task_live l on l.org_id = k.org_id and l.task_id = k.id
+			where k.org_id = $1 and k.id = $2`, task.OrgID, task.ID).Scan(&text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	bare, special := Spec{OrgID: b.org, Kind: "test"}, Spec{OrgID: b.org, Kind: "test", Tags: []string{"special"}}
+	for _, taken := range []bool{false, true} {
+		if taken {
+			node.Handle("test", Policy{}, func(context.Context, Task) Verdict { return Succeeded() })
+			node.phase = phaseRunning
+			b.acquaint(node)
+		}
+		alone, among := b.queueOnly(node, bare)[0], b.queueOnly(node, bare, special)[0]
+		if alone.Lease.IsZero() == taken || row(alone) != row(among) {
+			t.Errorf("%s\n%s", row(alone), row(among))
+		}
+	}
+}
