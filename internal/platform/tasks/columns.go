@@ -1,11 +1,15 @@
 package tasks
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
 
 // columns are the arrays of enqueueSQL. Those that most tasks do without are made when the first task has one.
@@ -106,17 +110,40 @@ func (c *columns) add(i int, s *Spec, task *Task, taken bool) {
 	}
 }
 
-// statement is what queues the tasks, with its arguments.
-func (c *columns) statement(token *ids.ID, node string, leaseUS int64) (sql string, args []any) {
+// insertion is the statement that queues tasks.
+type insertion struct {
+	bare bool
+	args []any
+}
+
+func (c *columns) insertion(token *ids.ID, node string, leaseUS int64) insertion {
 	if c.bare() {
-		return enqueueBareSQL, []any{c.orgs, c.ids, c.queues, c.kinds, c.args, c.lines, c.taken, token, node, leaseUS}
+		return insertion{true, []any{c.orgs, c.ids, c.queues, c.kinds, c.args, c.lines, c.taken, token, node, leaseUS}}
 	}
-	return enqueueSQL, []any{
+	return insertion{false, []any{
 		c.orgs, c.ids, c.queues, c.kinds, c.args, c.lines, c.taken, c.afters, c.ats,
 		c.subjectTypes, c.subjectIDs, c.destinations, c.limitKeys, c.units, c.orderingKeys, c.fairnessKeys, c.weights, c.priorities,
 		c.names, c.keys, c.expiries, c.timeouts, c.retries, c.idempotencyKeys, c.traceParents, c.tags, c.replays, c.turns, c.lifetimes,
 		token, node, leaseUS,
+	}}
+}
+
+// in adds it to a batch.
+func (s insertion) in(b *pgx.Batch) {
+	if s.bare {
+		b.Queue(enqueueBareSQL, s.args...)
+		return
 	}
+	b.Queue(enqueueSQL, s.args...)
+}
+
+func (s insertion) exec(ctx context.Context, tx postgres.Tx) (err error) {
+	if s.bare {
+		_, err = tx.Exec(ctx, enqueueBareSQL, s.args...)
+	} else {
+		_, err = tx.Exec(ctx, enqueueSQL, s.args...)
+	}
+	return err
 }
 
 // bare tells whether no task has anything beyond what each has.

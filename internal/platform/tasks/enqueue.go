@@ -74,8 +74,8 @@ func (t *Tasks) EnqueueIn(b *pgx.Batch, specs []Spec) []Task {
 	if len(specs) == 0 {
 		return nil
 	}
-	list, sql, args := t.prepare(specs)
-	b.Queue(sql, args...)
+	list, insertion := t.prepare(specs)
+	insertion.in(b)
 	return list
 }
 
@@ -102,8 +102,8 @@ func (t *Tasks) EnqueueTx(ctx context.Context, tx postgres.Tx, specs []Spec) ([]
 			fresh[n] = specs[i]
 		}
 	}
-	list, sql, args := t.prepare(fresh)
-	if _, err := tx.Exec(ctx, sql, args...); err != nil {
+	list, insertion := t.prepare(fresh)
+	if err := insertion.exec(ctx, tx); err != nil {
 		return nil, fmt.Errorf("queue tasks: %w", err)
 	}
 	for n, i := range chosen {
@@ -132,12 +132,9 @@ func (t *Tasks) enqueueList(ctx context.Context, specs []Spec) ([]Enqueued, erro
 	if len(specs) == 0 {
 		return nil, nil
 	}
-	list, sql, args := t.prepare(specs)
+	list, insertion := t.prepare(specs)
 	// A single statement is a transaction of its own: there is nothing to begin or to commit.
-	err := t.once(ctx, t.db.Alone, list[0].OrgID, list[0].ID, func(ctx context.Context, tx postgres.Tx) error {
-		_, err := tx.Exec(ctx, sql, args...)
-		return err
-	})
+	err := t.once(ctx, t.db.Alone, list[0].OrgID, list[0].ID, insertion.exec)
 	if err != nil {
 		return nil, err
 	}
@@ -224,10 +221,10 @@ func (t *Tasks) DispatchEnqueued(list []Enqueued) {
 }
 
 // prepare makes the tasks of specs, and the statement that queues them with its arguments.
-func (t *Tasks) prepare(specs []Spec) (list []Task, sql string, args []any) {
+func (t *Tasks) prepare(specs []Spec) ([]Task, insertion) {
 	token := t.leaseForNew()
 	since := monotonic()
-	list = make([]Task, len(specs))
+	list := make([]Task, len(specs))
 	var c columns
 	c.grow(len(specs))
 	lines := map[line]ids.ID{}
@@ -262,8 +259,7 @@ func (t *Tasks) prepare(specs []Spec) (list []Task, sql string, args []any) {
 	if leased {
 		t.promised(*token, list)
 	}
-	sql, args = c.statement(token, t.cfg.Node, t.cfg.Lease.Microseconds())
-	return list, sql, args
+	return list, c.insertion(token, t.cfg.Node, t.cfg.Lease.Microseconds())
 }
 
 func taskOf(s *Spec) Task {
