@@ -289,7 +289,7 @@ func TestStatementsAreConstants(t *testing.T) {
 		"internal/kit/postgrestest/shared.go":       "drops the tests' databases",
 		"internal/kit/postgrestest/template.go":     "makes the database that tests are cloned from",
 		"internal/kit/pgserver/pgserver.go":         "makes a database in a cluster that has none of Kontor's tables yet",
-		"internal/kit/prooftest/prooftest.go":         "damages what a module's test says, which is rolled back",
+		"internal/kit/prooftest/prooftest.go":       "damages what a module's test says, which is rolled back",
 	}
 	hold(t, append(everywhere(t, exactStatements), everywhere(t, wellNamed)...), excused)
 }
