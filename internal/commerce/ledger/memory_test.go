@@ -27,15 +27,15 @@ func pair(t *testing.T) (b *bench, other func(...ledger.Entry) []ledger.Result) 
 	}
 }
 
-// balance is what a result says of an account.
-func balance(t *testing.T, r ledger.Result, code string) ledger.AccountBalance {
+// ofWallet is what a result says of the wallet.
+func ofWallet(t *testing.T, r ledger.Result) ledger.AccountBalance {
 	t.Helper()
 	for _, a := range r.Balances {
-		if a.Code == code {
+		if a.Code == "wallet" {
 			return a
 		}
 	}
-	t.Fatalf("no balance of %s in %+v", code, r)
+	t.Fatalf("no balance of the wallet in %+v", r)
 	return ledger.AccountBalance{}
 }
 
@@ -48,7 +48,7 @@ func TestAWrongGuessRunsAgain(t *testing.T) {
 		t.Fatalf("run again: %v, and nobody else was at it", again)
 	}
 	other(transfer("cash", "wallet", 1))
-	got := balance(t, b.post(transfer("cash", "wallet", 1000))[0], "wallet")
+	got := ofWallet(t, b.post(transfer("cash", "wallet", 1000))[0])
 	if got.Balance.CreditsPosted != 1111 || got.Version != 4 {
 		t.Errorf("%+v", got)
 	}
@@ -116,7 +116,7 @@ func TestWhatWasNotCommittedIsNotRemembered(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if got := balance(t, results[0], "wallet"); got.Version != want {
+			if got := ofWallet(t, results[0]); got.Version != want {
 				t.Errorf("version %d, want %d", got.Version, want)
 			}
 		}
@@ -125,7 +125,7 @@ func TestWhatWasNotCommittedIsNotRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := balance(t, b.post(transfer("cash", "wallet", 1))[0], "wallet"); got.Balance.CreditsPosted != 115 || got.Version != 4 {
+	if got := ofWallet(t, b.post(transfer("cash", "wallet", 1))[0]); got.Balance.CreditsPosted != 115 || got.Version != 4 {
 		t.Errorf("%+v", got)
 	}
 	if again := retries(t, b.db); len(again) > 0 {
@@ -156,7 +156,7 @@ func TestLargeBatches(t *testing.T) {
 			t.Errorf("entry %d: %v", i, r.Err)
 		}
 	}
-	if got := balance(t, results[198], "wallet"); got.Balance.CreditsPosted != 999 || got.Version != 999 {
+	if got := ofWallet(t, results[198]); got.Balance.CreditsPosted != 999 || got.Version != 999 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -55,9 +55,9 @@ func (b *bench) open(o postgres.Options, settings ...string) *postgres.DB {
 	return db
 }
 
-func (b *bench) exec(sql string, args ...any) {
+func (b *bench) exec(sql string) {
 	b.Helper()
-	if _, err := b.db.Pool().Exec(b.Context(), sql, args...); err != nil {
+	if _, err := b.db.Pool().Exec(b.Context(), sql); err != nil {
 		b.Fatal(err)
 	}
 }
