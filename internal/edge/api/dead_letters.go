@@ -135,6 +135,8 @@ type shownReplay struct {
 	Succeeded              int                `json:"succeeded"`
 	Failed                 int                `json:"failed"`
 	TakenBack              int                `json:"taken_back"`
+	Refused                int                `json:"refused"`
+	Refusal                nullable           `json:"refusal"`
 	CreatedAt              stamp              `json:"created_at"`
 	UpdatedAt              stamp              `json:"updated_at"`
 	EndedAt                stamp              `json:"ended_at"`
@@ -144,7 +146,7 @@ func showReplay(r *tasks.Replay) shownReplay {
 	return shownReplay{
 		ID: shownID{tasks.ReplayPrefix, r.ID}, State: r.State, Filter: r.Filter, NewKey: r.NewKey, MaxDispatchesPerSecond: r.MaxDispatchesPerSecond,
 		Canary: r.Canary, StopAtFailurePercent: r.StopAtFailurePercent, RequestedBy: r.RequestedBy, Replayed: r.Replayed, Succeeded: r.Succeeded,
-		Failed: r.Failed, TakenBack: r.TakenBack, CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt), EndedAt: stamp(r.EndedAt),
+		Failed: r.Failed, TakenBack: r.TakenBack, Refused: r.Refused, Refusal: nullable(r.Refusal), CreatedAt: stamp(r.CreatedAt), UpdatedAt: stamp(r.UpdatedAt), EndedAt: stamp(r.EndedAt),
 	}
 }
 

@@ -1956,6 +1956,12 @@ type Replay struct {
 	MaxDispatchesPerSecond int32    `json:"max_dispatches_per_second"`
 	NewKey                 bool     `json:"new_key"`
 
+	// Refusal Why the last of those was refused.
+	Refusal *string `json:"refusal"`
+
+	// Refused Could not be queued again, because their queue was deleted or drains, or their destination is gone; their letters stay open.
+	Refused int32 `json:"refused"`
+
 	// Replayed Tasks queued so far.
 	Replayed             int32       `json:"replayed"`
 	RequestedBy          string      `json:"requested_by"`

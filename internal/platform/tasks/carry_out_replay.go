@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/kontorhq/kontor/internal/kit/fault"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/paging"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -213,11 +214,15 @@ func (t *Tasks) replaySome(ctx context.Context, tx postgres.Tx, r *Replay, n int
 	default:
 		r.after = edge
 	}
-	if len(letters) == 0 {
+	specs, refusals, err := t.readmit(ctx, tx, letters, Again{NewKey: r.NewKey})
+	if err != nil {
+		return nil, err
+	}
+	if letters, specs = r.admit(letters, specs, refusals); len(letters) == 0 {
 		return nil, nil
 	}
-	times := r.times(len(letters), now)
-	queued, err := t.replay(ctx, tx, r.OrgID, letters, Again{NewKey: r.NewKey}, r.RequestedBy, times)
+	r.spread(specs, now)
+	queued, err := t.replay(ctx, tx, r.OrgID, letters, specs, r.RequestedBy)
 	if err != nil {
 		return nil, err
 	}
@@ -232,27 +237,40 @@ func (t *Tasks) replaySome(ctx context.Context, tx postgres.Tx, r *Replay, n int
 	return queued, nil
 }
 
-// times are when the next n tasks are wanted.
-func (r *Replay) times(n int, now time.Time) []time.Time {
+// admit leaves out the letters whose tasks are refused, which stay open, and says why.
+func (r *Replay) admit(letters []DeadLetter, specs []Spec, refusals []error) ([]DeadLetter, []Spec) {
+	n := 0
+	for i, refusal := range refusals {
+		if refusal != nil {
+			r.Refused, r.Refusal = r.Refused+1, fault.From(refusal).Detail
+			continue
+		}
+		letters[n], specs[n] = letters[i], specs[i]
+		n++
+	}
+	return letters[:n], specs[:n]
+}
+
+// spread gives the next tasks the times at which they are wanted.
+func (r *Replay) spread(specs []Spec, now time.Time) {
 	at, pace := later(r.nextAt, now), time.Second/time.Duration(r.MaxDispatchesPerSecond)
-	times := make([]time.Time, n)
-	for i := range times {
-		times[i] = at
+	for i := range specs {
+		specs[i].At = at
 		at = at.Add(pace)
 	}
 	r.nextAt = at
-	return times
 }
 
 const saveReplaySQL = `
 	update task_replay r
 	set after_dead_at = $3, after_task_id = $4, exhausted = $5, next_at = $6, replayed = $7, succeeded = $8, failed = $9, taken_back = $10,
-		state = $11, ended_at = case when $11 <> 'running' then statement_timestamp() end, updated_at = statement_timestamp()
+		state = $11, ended_at = case when $11 <> 'running' then statement_timestamp() end, updated_at = statement_timestamp(),
+		refused = $12, refusal = nullif($13, '')
 	where r.org_id = $1 and r.id = $2`
 
 func saveReplay(ctx context.Context, tx postgres.Tx, r *Replay) error {
 	_, err := tx.Exec(ctx, saveReplaySQL, r.OrgID, r.ID, time.UnixMicro(r.after.Number), r.after.ID, r.exhausted, r.nextAt, r.Replayed, r.Succeeded,
-		r.Failed, r.TakenBack, r.State)
+		r.Failed, r.TakenBack, r.State, r.Refused, r.Refusal)
 	if err != nil {
 		return fmt.Errorf("write the progress of a replay: %w", err)
 	}

@@ -138,6 +138,40 @@ func TestAReplayTakesWhatItsFilterNames(t *testing.T) {
 	}
 }
 
+// The queue of a dead letter is deleted, or drains: its task does not come back without the queue's limits.
+func TestWhatHasNoQueueAnyMoreIsNotReplayed(t *testing.T) {
+	b := setup(t)
+	var healed atomic.Bool
+	node := b.failing(&healed)
+	for _, name := range []string{"gone", "drains", "there"} {
+		do(b, func(ctx context.Context, tx postgres.Tx) (Queue, error) {
+			return node.CreateQueue(ctx, tx, b.org, name, QueueSettings{})
+		})
+	}
+	list := b.deadLetters(node, 6, func(i int, s *Spec) { s.Queue = []string{"gone", "drains", "there"}[i%3] })
+	healed.Store(true)
+	b.inTx(func(ctx context.Context, tx postgres.Tx) error {
+		if err := node.DeleteQueue(ctx, tx, b.org, "gone"); err != nil {
+			return err
+		}
+		_, err := node.DrainQueue(ctx, tx, b.org, "drains")
+		return err
+	})
+	for i, want := range []error{ErrQueueDeleted, ErrQueueDraining} {
+		b.refused(want, func(ctx context.Context, tx postgres.Tx) error {
+			_, err := node.ReplayDeadLetter(ctx, tx, b.org, list[i].ID, Again{}, "")
+			return err
+		})
+	}
+	r := b.untilReplayed(node, b.beginReplay(node, Replay{MaxDispatchesPerSecond: 1000, StopAtFailurePercent: 10}))
+	if r.State != ReplayCompleted || r.Replayed != 2 || r.Succeeded != 2 || r.Refused != 4 || r.Refusal == "" {
+		t.Fatalf("%+v", r)
+	}
+	if n := b.count(`select count(*) from task_dead_letter where resolution = 'open' and queue in ('gone', 'drains')`); n != 4 {
+		t.Fatalf("%d are left", n)
+	}
+}
+
 func TestAReplayStopsAtItsCanary(t *testing.T) {
 	b := setup(t)
 	var healed atomic.Bool

@@ -21,6 +21,7 @@ var (
 	ErrKeyBusy       = fault.New(fault.Conflict, "task_under_way", "The task that has that name or unique key has been begun, and cannot be replaced. Come back when it has ended.")
 
 	ErrQueueNotFound = fault.New(fault.NotFound, "queue_not_found", "There is no such queue. Make it with POST /v1/queues, or name none: that is the queue default.")
+	ErrQueueDeleted  = fault.New(fault.NotFound, "queue_not_found", "The queue that the task was in was deleted. Make one of that name with POST /v1/queues, and replay the task then.")
 	ErrQueueExists   = fault.New(fault.Conflict, "queue_exists", "A queue of that name exists.").At("name")
 	ErrQueueChanged  = fault.New(fault.Conflict, "queue_changed", "The queue was changed since it was read. Read it again and repeat the change.")
 	ErrQueueInvalid  = fault.New(fault.Invalid, "queue_invalid", "The queue cannot be used as it is described.")

@@ -34,8 +34,10 @@ type Replay struct {
 	State     string // one of the Replay constants
 	Replayed  int    // queued
 	Succeeded int
-	Failed    int // an attempt has failed, or the task for good
-	TakenBack int // cancelled before they were begun: their letters are open again
+	Failed    int    // an attempt has failed, or the task for good
+	TakenBack int    // cancelled before they were begun: their letters are open again
+	Refused   int    // could not be queued, as things were then: their letters stay open
+	Refusal   string // why the last of them was; empty: none
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	EndedAt   time.Time
@@ -138,7 +140,7 @@ func (t *Tasks) BeginReplay(ctx context.Context, tx postgres.Tx, r Replay) (Repl
 const (
 	replayColumns = `r.org_id, r.id, r.filter, r.new_key, r.max_dispatches_per_second, r.canary, r.stop_at_failure_percent, r.requested_by, r.state,
 		r.replayed, r.succeeded, r.failed, r.taken_back, r.created_at, r.updated_at, r.ended_at, r.after_dead_at, r.after_task_id,
-		r.until_dead_at, r.next_at, r.exhausted`
+		r.until_dead_at, r.next_at, r.exhausted, r.refused, coalesce(r.refusal, '')`
 
 	replaySQL = `select ` + replayColumns + ` from task_replay r where r.org_id = $1 and r.id = $2`
 
@@ -197,7 +199,7 @@ func scanReplay(row pgx.CollectableRow) (Replay, error) {
 	var afterAt time.Time
 	err := row.Scan(&r.OrgID, &r.ID, &filter, &r.NewKey, &r.MaxDispatchesPerSecond, &r.Canary, &r.StopAtFailurePercent,
 		&r.RequestedBy, &r.State, &r.Replayed, &r.Succeeded, &r.Failed, &r.TakenBack, &r.CreatedAt, &r.UpdatedAt, &ended, &afterAt, &r.after.ID,
-		&r.until, &r.nextAt, &r.exhausted)
+		&r.until, &r.nextAt, &r.exhausted, &r.Refused, &r.Refusal)
 	if err != nil {
 		return r, err
 	}

@@ -3,9 +3,11 @@ package tasks
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/kontorhq/kontor/internal/kit/fault"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
@@ -25,26 +27,55 @@ func (t *Tasks) ReplayDeadLetter(ctx context.Context, tx postgres.Tx, org, taskI
 	if err != nil {
 		return Enqueued{}, err
 	}
-	list, err := t.replay(ctx, tx, org, []DeadLetter{d}, again, by, nil)
+	letters := []DeadLetter{d}
+	specs, refusals, err := t.readmit(ctx, tx, letters, again)
+	if err == nil {
+		err = refusals[0]
+	}
+	if err != nil {
+		return Enqueued{}, err
+	}
+	list, err := t.replay(ctx, tx, org, letters, specs, by)
 	if err != nil {
 		return Enqueued{}, err
 	}
 	return list[0], nil
 }
 
-// replay queues the tasks of open dead letters that are locked, each at its time if there are times, and resolves the letters.
-func (t *Tasks) replay(ctx context.Context, tx postgres.Tx, org ids.ID, letters []DeadLetter, again Again, by string, at []time.Time) ([]Enqueued, error) {
+// readmit tells of each letter how its task is queued again, or why it cannot be: it is asked for from outside once more, and what Create
+// wants has to be there still. Kontor's own work needs no queue, as it did when it was queued first.
+func (t *Tasks) readmit(ctx context.Context, tx postgres.Tx, letters []DeadLetter, again Again) ([]Spec, []error, error) {
 	specs := make([]Spec, len(letters))
+	for i := range letters {
+		var err error
+		if specs[i], err = letters[i].again(again); err != nil {
+			return nil, nil, err
+		}
+	}
+	accepted, refusals, err := t.accept(ctx, tx, specs)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range specs {
+		switch refusal := refusals[i]; {
+		case refusal == nil:
+		case !t.mayEnd(specs[i].Kind):
+			accepted[i], refusals[i] = specs[i], nil
+		case errors.Is(refusal, ErrQueueNotFound):
+			refusals[i] = ErrQueueDeleted
+		default:
+			refusals[i] = fault.From(refusal).At("") // who asks did not name what is at fault
+		}
+	}
+	return accepted, refusals, nil
+}
+
+// replay queues the tasks of open dead letters that are locked, and resolves the letters.
+func (t *Tasks) replay(ctx context.Context, tx postgres.Tx, org ids.ID, letters []DeadLetter, specs []Spec, by string) ([]Enqueued, error) {
 	was, now := make([]ids.ID, len(letters)), make([]*ids.ID, len(letters))
 	for i := range letters {
-		s, err := letters[i].again(again)
-		if err != nil {
-			return nil, err
-		}
-		if s.ID = t.source.New(); at != nil {
-			s.At = at[i]
-		}
-		specs[i], was[i], now[i] = s, letters[i].TaskID, &s.ID
+		specs[i].ID = t.source.New()
+		was[i], now[i] = letters[i].TaskID, &specs[i].ID
 	}
 	list, err := t.EnqueueTx(ctx, tx, specs)
 	if err != nil {

@@ -44,11 +44,14 @@ func (t *Tasks) ReplayTask(ctx context.Context, tx postgres.Tx, org, id ids.ID, 
 	case lives:
 		return Enqueued{}, ErrNotEnded
 	}
-	spec, err := was.again(again)
+	specs, refusals, err := t.readmit(ctx, tx, []DeadLetter{was}, again)
+	if err == nil {
+		err = refusals[0]
+	}
 	if err != nil {
 		return Enqueued{}, err
 	}
-	list, err := t.EnqueueTx(ctx, tx, []Spec{spec})
+	list, err := t.EnqueueTx(ctx, tx, specs)
 	if err != nil {
 		return Enqueued{}, err
 	}
