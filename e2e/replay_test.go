@@ -4,9 +4,8 @@ import (
 	"context"
 	"testing"
 
-	"github.com/kontorhq/kontor/internal/kit/postgres"
-
 	"github.com/kontorhq/kontor/internal/app/mockapi"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 

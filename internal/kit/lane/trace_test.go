@@ -20,7 +20,7 @@ func TestACommandsSpanIsItsCallersAndABatchLinksToIt(t *testing.T) {
 	tracers := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
 	var within trace.SpanContext
 	l := lane.New(config(), lane.NewMetrics(prometheus.NewRegistry()).Traced(tracers),
-		func(ctx context.Context, batch []int) ([]lane.Result[int], error) {
+		func(ctx context.Context, _ []int) ([]lane.Result[int], error) {
 			within = trace.SpanContextFromContext(ctx)
 			return []lane.Result[int]{{Err: errors.New("no")}}, nil
 		})
@@ -33,7 +33,9 @@ func TestACommandsSpanIsItsCallersAndABatchLinksToIt(t *testing.T) {
 	}
 	caller.End()
 	stop()
-	<-ended
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 	byName := map[string]sdktrace.ReadOnlySpan{}
 	for _, span := range recorder.Ended() {
 		byName[span.Name()] = span
@@ -64,7 +66,9 @@ func TestNothingIsTracedForACallerWhoIsNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	<-ended
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 	if spans := recorder.Ended(); len(spans) != 0 {
 		t.Errorf("%+v", spans)
 	}

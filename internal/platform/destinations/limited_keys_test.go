@@ -12,7 +12,7 @@ func TestALimitKeyIsHeldByItself(t *testing.T) {
 	made := h.create("api", func(s *Settings) {
 		s.RateLimits = []RateLimit{{Name: "all", Limit: 100, PeriodSeconds: 1}, {Name: "tenant", Limit: 10, PeriodSeconds: 1, Per: PerLimitKey}}
 	})
-	first, second, one, two := h.pair("api")
+	first, second, one, two := h.pair()
 	held := func(key string, entries ...*Entry) {
 		t.Helper()
 		for i, e := range entries {
@@ -88,7 +88,7 @@ func TestWhatIsEverybodysHoldsTheDestination(t *testing.T) {
 			h.create("api", func(s *Settings) {
 				s.RateLimits = []RateLimit{{Name: "tenant", Limit: 10, PeriodSeconds: 1, Per: c.per}}
 			})
-			_, _, one, _ := h.pair("api")
+			_, _, one, _ := h.pair()
 			one.Learn(one.Begin(c.key), c.response)
 			h.closed(HeldByRetryAfter, one)
 			if hold, is := one.Gate("b"); !is || hold.LimitKey != "" {
@@ -103,7 +103,7 @@ func TestAsManyKeysAsThatHoldTheDestinationForAWhile(t *testing.T) {
 	h.create("api", func(s *Settings) {
 		s.RateLimits = []RateLimit{{Name: "tenant", Limit: 10, PeriodSeconds: 1, Per: PerLimitKey}}
 	})
-	_, _, one, _ := h.pair("api")
+	_, _, one, _ := h.pair()
 	for i := range limitedKeysMax {
 		one.Learn(one.Begin(fmt.Sprint(i)), answer(ClassRateLimited, 429, after(time.Hour)))
 	}
@@ -124,7 +124,7 @@ func TestHoldsOfKeysThatAreLongOverAreForgotten(t *testing.T) {
 	h.create("api", func(s *Settings) {
 		s.RateLimits = []RateLimit{{Name: "tenant", Limit: 10, PeriodSeconds: 1, Per: PerLimitKey}}
 	})
-	_, _, one, _ := h.pair("api")
+	_, _, one, _ := h.pair()
 	learn := func(key string) {
 		one.Learn(one.Begin(key), answer(ClassRateLimited, 429, after(time.Hour)))
 		h.refresh(h.Destinations)

@@ -53,17 +53,17 @@ func (h *house) open(entries ...*Entry) {
 	}
 }
 
-// pair is two nodes that use the same destination.
-func (h *house) pair(name string) (first, second *Destinations, one, two *Entry) {
+// pair is two nodes that use the destination api.
+func (h *house) pair() (first, second *Destinations, one, two *Entry) {
 	h.Helper()
 	first, second = h.Destinations, h.node()
-	return first, second, h.entry(first, name), h.entry(second, name)
+	return first, second, h.entry(first, "api"), h.entry(second, "api")
 }
 
 func TestWhatOneNodeIsToldAllObey(t *testing.T) {
 	h := newHouse(t)
 	made := h.create("api", func(s *Settings) { s.RateLimits = []RateLimit{{Name: "second", Limit: 10, PeriodSeconds: 1}} })
-	first, second, one, two := h.pair("api")
+	first, second, one, two := h.pair()
 	h.open(one, two)
 	one.Learn(one.Begin(""), answer(ClassRateLimited, 429, after(time.Minute)))
 	h.closed(HeldByRetryAfter, one) // at once
@@ -104,7 +104,7 @@ func TestWhatOneNodeIsToldAllObey(t *testing.T) {
 func TestABreakerCountsTheRequestsOfAllNodes(t *testing.T) {
 	h := newHouse(t)
 	made := h.create("api")
-	first, second, one, two := h.pair("api")
+	first, second, one, two := h.pair()
 	stale := two.Begin("")
 	for range 3 {
 		one.Learn(one.Begin(""), answer(ClassRetry, 500))
@@ -184,7 +184,7 @@ func TestRefusedCredentialsHoldUntilTheyAreOthers(t *testing.T) {
 	made := h.create("api", func(d *Settings) {
 		d.BaseURL, d.AllowPrivateNetworks, d.Auth = s.URL, true, Auth{Type: AuthBearer, Token: Secret("file:" + path)}
 	})
-	first, second, one, two := h.pair("api")
+	first, second, one, two := h.pair()
 	send := func(node *Destinations, e *Entry) Response {
 		t.Helper()
 		ticket := e.Begin("")

@@ -84,18 +84,19 @@ func (t *Tasks) claim(ctx context.Context, shares []share) (claimed int, more bo
 	}
 	for i := range shares {
 		s := &shares[i]
-		s.q.reach.took(s.stride, since, long)
 		taken := found[s.q.id]
+		var last [4]time.Time
 		for n, at := range taken {
 			if n < len(s.grants) {
 				list[at].grant = s.grants[n]
 			}
 			list[at].weight, list[at].figures = s.q.weight, s.q.counts
 			p := &places[at]
-			s.q.reach.after[p.priority-1] = later(s.q.reach.after[p.priority-1], p.dueAt)
+			last[p.priority-1] = later(last[p.priority-1], p.dueAt)
 		}
 		unused(s.grants[min(len(taken), len(s.grants)):])
 		s.q.full = len(taken) == s.n
+		s.q.reach.took(s.stride, since, long, last, s.q.full)
 		s.q.hungry = s.q.full
 		more = more || s.q.hungry
 		if len(taken) > 0 {

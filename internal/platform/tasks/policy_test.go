@@ -58,3 +58,14 @@ func TestEveryVerdictHasItsConclusion(t *testing.T) {
 		}
 	}
 }
+
+// An attempt in which nothing was sent says nothing of an earlier one that ended without a word: the next one asks, as its task wants it.
+func TestWhatIsNotKnownOutlastsAHold(t *testing.T) {
+	retry := DefaultRetry()
+	for _, interrupted := range []bool{false, true} {
+		c := conclude(Task{Attempt: 2, Interrupted: interrupted}, &retry, withheld(time.Second, "breaker_open", errors.New("later")), nil, 0.5)
+		if c.unclear != interrupted || c.Outcome != OutcomeHeld || c.Done {
+			t.Errorf("interrupted %t: %+v", interrupted, c)
+		}
+	}
+}

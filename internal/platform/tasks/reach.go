@@ -5,7 +5,8 @@ import "time"
 // reach is where in a line this node's claims have come to, by priority. The next one goes on from there: under a long transaction the
 // index keeps every task that was taken, and a claim that began further back would walk through all of them. But a task may come to
 // lie before that place: its transaction took long, or another node's clock of work has passed it. So now and then a claim
-// goes back some way, and now and then all the way; each the more seldom the dearer it was.
+// goes back some way, and now and then all the way; each the more seldom the dearer it was. When it has found as many there as it asked
+// for, there may be more: the next ones go on from its place, not from the furthest.
 type reach struct {
 	after  [4]time.Time // the place of the last task claimed, by the database's clock
 	backAt time.Time    // when a claim is to go back next
@@ -56,8 +57,15 @@ func (r *reach) from(s stride, priority int, full bool) *time.Time {
 	return &at
 }
 
-// took notes what a claim has taken.
-func (r *reach) took(s stride, at time.Time, long time.Duration) {
+// took notes a claim that took so long, the last places of what it has taken, and whether that was all it asked for.
+func (r *reach) took(s stride, at time.Time, long time.Duration, last [4]time.Time, full bool) {
+	for p, place := range last {
+		if full && !place.IsZero() {
+			r.after[p] = place
+		} else {
+			r.after[p] = later(r.after[p], place)
+		}
+	}
 	switch s {
 	case strideDeep:
 		r.deepAt, r.backAt = at.Add(max(deepEvery, dearTimes*long)), at.Add(backEvery)

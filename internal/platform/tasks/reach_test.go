@@ -36,8 +36,24 @@ func TestClaimsGoOnWhereTheyEnded(t *testing.T) {
 		case from == nil && step.back != -1, from != nil && (step.back < 0 || !from.Equal(place.Add(-step.back))):
 			t.Fatalf("%s: from %v", step.name, from)
 		}
-		r.took(s, now, step.long)
-		r.after[0] = place
+		r.took(s, now, step.long, [4]time.Time{place}, false)
+	}
+}
+
+// Where a claim has gone back and found as many as it asked for, many may have been committed late: all are done one after the other,
+// not as many as one claim takes every time that one goes back.
+func TestClaimsStayWhereOneHasFoundManyThatWereLate(t *testing.T) {
+	now, place := monotonic(), time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	late := place.Add(-time.Minute)
+	r := reach{after: [4]time.Time{place, place}}
+	r.took(r.next(now), now, time.Millisecond, [4]time.Time{late}, true)
+	if from := r.from(r.next(now), 0, true); from == nil || !from.Equal(late) || !r.after[1].Equal(place) {
+		t.Fatal(from, r.after)
+	}
+	r.took(r.next(now), now, time.Millisecond, [4]time.Time{place.Add(time.Second)}, true)
+	r.took(r.next(now), now, time.Millisecond, [4]time.Time{late}, false)
+	if from := r.from(r.next(now), 0, true); from == nil || !from.Equal(place.Add(time.Second)) {
+		t.Fatal(from)
 	}
 }
 

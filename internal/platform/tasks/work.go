@@ -238,6 +238,9 @@ func conclude(task Task, retry *RetryConfig, v Verdict, cause error, chance floa
 		Task: task, Outcome: v.outcome, ErrorCode: v.code, Detail: detailOf(v.err), Status: v.status, Exchange: v.exchange, Next: v.next, Done: v.done,
 		Dead: v.dead, unclear: v.unclear,
 	}
+	if v.outcome == OutcomeHeld { // nothing was sent: what is not known of an earlier attempt is not known now
+		c.unclear = c.unclear || task.Interrupted
+	}
 	if v.done || v.outcome == OutcomeSnoozed {
 		return c
 	}
