@@ -11,7 +11,11 @@ func TestWhatIsDearToMeasureIsMeasuredRarely(t *testing.T) {
 	t.Parallel()
 	now, cheap, dear := time.Now(), 0, 0
 	measure := measuring(func() time.Time { return now },
-		func(context.Context) error { dear++; now = now.Add(5 * time.Second); return errors.New("too many rows") },
+		func(context.Context) error {
+			dear++
+			now = now.Add(5 * time.Second)
+			return errors.New("too many rows")
+		},
 		func(context.Context) error { cheap++; return nil })
 	for i := range 8 {
 		if err := measure(t.Context()); (err != nil) != (i == 0 || i == 7) {

@@ -77,7 +77,9 @@ func (c *columns) add(i int, s *Spec, task *Task, taken bool) {
 		value  int64
 		usual  int64
 	}{
-		{&c.units, int64(task.Units), 1}, {&c.priorities, int64(s.Priority), 0}, {&c.timeouts, int64(s.Timeout.Seconds()), 0},
+		{&c.units, int64(task.Units), 1},
+		{&c.priorities, int64(s.Priority), 0},
+		{&c.timeouts, int64(s.Timeout.Seconds()), 0},
 		{&c.lifetimes, lifetime, 0},
 	} {
 		if number.value != number.usual {

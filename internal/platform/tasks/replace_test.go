@@ -180,7 +180,9 @@ func TestACancelledTaskWhoseNodeDiesIsNotBegunAgain(t *testing.T) {
 	task := b.create(dead, spec)[0].Task
 	handedBack := b.queueOnly(dead, b.spec(0))[0]
 	for _, one := range []Task{task, handedBack} {
-		if s := do(b, func(ctx context.Context, tx postgres.Tx) (Shown, error) { return dead.CancelOne(ctx, tx, b.org, one.ID) }); s.State != StateRunning {
+		if s := do(b, func(ctx context.Context, tx postgres.Tx) (Shown, error) {
+			return dead.CancelOne(ctx, tx, b.org, one.ID)
+		}); s.State != StateRunning {
 			t.Fatalf("%+v", s)
 		}
 	}
