@@ -17,16 +17,16 @@ const cancelSQL = `
 	with held as (
 		select l.org_id, l.task_id, l.state, l.attempt, l.turn, l.key
 		from unnest($1::uuid[], $2::uuid[]) as c (org_id, task_id)
-		join task_live l on l.org_id = c.org_id and l.task_id = c.task_id
-		order by l.org_id, l.task_id
+		join task_live l on l.org_id = any(array[c.org_id]) and l.task_id = any(array[c.task_id])
+		order by c.org_id, c.task_id
 		for update of l
 	), gone as (
 		delete from task_live l using held h
-		where l.org_id = h.org_id and l.task_id = h.task_id and h.state <> 'running'
+		where l.org_id = any(array[h.org_id]) and l.task_id = any(array[h.task_id]) and h.state <> 'running'
 	), marked as (
 		update task_live l set cancelled = true
 		from held h
-		where l.org_id = h.org_id and l.task_id = h.task_id and h.state = 'running'
+		where l.org_id = any(array[h.org_id]) and l.task_id = any(array[h.task_id]) and h.state = 'running'
 	), history as (
 		insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome, error_code)
 		select org_id, task_id, attempt + 1, $3, statement_timestamp(), statement_timestamp(), 'cancelled', $4

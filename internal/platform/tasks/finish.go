@@ -15,6 +15,10 @@ import (
 
 // next_us null ends the task. Rows are locked in key order, by everyone who locks several. What has failed for good leaves a dead
 // letter with all that a replay needs.
+//
+// Here and wherever a list is looked up in task_live, a key is asked for by `= any(array[…])`: that cannot be joined but by a probe for
+// each element. By `=` the planner may walk the whole index beside the list. It does after an analysis that found few tasks alive, and
+// under a long transaction the index has all the dead ones too (seen: 43,000 entries read for each slice of three tasks).
 
 // hot
 const finishSQL = `
@@ -26,12 +30,12 @@ const finishSQL = `
 		from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::json[], $7::bigint[], $8::boolean[], $9::boolean[],
 			$10::bigint[], $11::json[], $12::text[], $13::text[])
 			with ordinality as r (org_id, task_id, lease_token, outcome, error_code, detail, next_us, excused, unclear, status, exchange, dead, fingerprint, n)
-		join task_live l on l.org_id = r.org_id and l.task_id = r.task_id and l.lease_token = r.lease_token
-		order by l.org_id, l.task_id
+		join task_live l on l.org_id = any(array[r.org_id]) and l.task_id = any(array[r.task_id]) and l.lease_token = r.lease_token
+		order by r.org_id, r.task_id
 		for update of l
 	), gone as (
 		delete from task_live l using held h
-		where l.org_id = h.org_id and l.task_id = h.task_id and h.next_due_at is null
+		where l.org_id = any(array[h.org_id]) and l.task_id = any(array[h.task_id]) and h.next_due_at is null
 	), again as (
 		update task_live l
 		set state = case when h.next_due_at > statement_timestamp() then 'retryable' else 'available' end, due_at = h.next_due_at,
@@ -40,7 +44,7 @@ const finishSQL = `
 			first_failed_at = case when h.excused or h.outcome = 'succeeded' then l.first_failed_at else coalesce(l.first_failed_at, statement_timestamp()) end,
 			lease_token = null, leased_by = null, leased_at = null
 		from held h
-		where l.org_id = h.org_id and l.task_id = h.task_id and h.next_due_at is not null
+		where l.org_id = any(array[h.org_id]) and l.task_id = any(array[h.task_id]) and h.next_due_at is not null
 	), history as (
 		insert into task_attempt
 			(org_id, task_id, number, node, started_at, finished_at, outcome, error_code, detail, next_due_at, status, exchange)
@@ -71,7 +75,7 @@ const succeedSQL = `
 		delete from task_live l
 		using unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::json[], $5::bigint[], $6::json[])
 			with ordinality as r (org_id, task_id, lease_token, detail, status, exchange, n)
-		where l.org_id = r.org_id and l.task_id = r.task_id and l.lease_token = r.lease_token
+		where l.org_id = any(array[r.org_id]) and l.task_id = any(array[r.task_id]) and l.lease_token = r.lease_token
 		returning r.n, l.org_id, l.task_id, l.attempt, l.leased_by, l.leased_at, l.key, r.detail, r.status, r.exchange
 	), history as (
 		insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome, detail, status, exchange)

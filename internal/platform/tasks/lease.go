@@ -162,21 +162,21 @@ const heartbeatSQL = `
 	), free as (
 		select h.n, l.org_id, l.task_id
 		from lease h
-		join task_live l on l.org_id = h.org_id and l.task_id = h.task_id and l.lease_token = h.token
-		order by l.org_id, l.task_id
+		join task_live l on l.org_id = any(array[h.org_id]) and l.task_id = any(array[h.task_id]) and l.lease_token = h.token
+		order by h.org_id, h.task_id
 		for update of l skip locked
 	), kept as (
 		update task_live l
 		set due_at = statement_timestamp() + $4::bigint * interval '1 microsecond'
 		from free f
-		where l.org_id = f.org_id and l.task_id = f.task_id
+		where l.org_id = any(array[f.org_id]) and l.task_id = any(array[f.task_id])
 		returning f.n, l.cancelled
 	)
 	select n, true as kept, cancelled from kept
 	union all
 	select h.n, false, false
 	from lease h
-	join task_live l on l.org_id = h.org_id and l.task_id = h.task_id and l.lease_token = h.token`
+	join task_live l on l.org_id = any(array[h.org_id]) and l.task_id = any(array[h.task_id]) and l.lease_token = h.token`
 
 // heartbeat prolongs the leases that were not confirmed lately, all in one statement.
 func (t *Tasks) heartbeat(ctx context.Context) {
@@ -275,11 +275,11 @@ const giveBackSQL = `
 	from (
 		select l.org_id, l.task_id, g.pause_us
 		from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[]) as g (org_id, task_id, token, pause_us)
-		join task_live l on l.org_id = g.org_id and l.task_id = g.task_id and l.lease_token = g.token
-		order by l.org_id, l.task_id
+		join task_live l on l.org_id = any(array[g.org_id]) and l.task_id = any(array[g.task_id]) and l.lease_token = g.token
+		order by g.org_id, g.task_id
 		for update of l
 	) g
-	where l.org_id = g.org_id and l.task_id = g.task_id`
+	where l.org_id = any(array[g.org_id]) and l.task_id = any(array[g.task_id])`
 
 // give hands leases back as they come in, until ctx ends.
 func (t *Tasks) give(ctx context.Context) {

@@ -18,11 +18,11 @@ const nudgeSQL = `
 	from (
 		select l.org_id, l.task_id
 		from unnest($1::uuid[], $2::uuid[]) as n (org_id, task_id)
-		join task_live l on l.org_id = n.org_id and l.task_id = n.task_id
-		order by l.org_id, l.task_id
+		join task_live l on l.org_id = any(array[n.org_id]) and l.task_id = any(array[n.task_id])
+		order by n.org_id, n.task_id
 		for update of l
 	) n
-	where l.org_id = n.org_id and l.task_id = n.task_id`
+	where l.org_id = any(array[n.org_id]) and l.task_id = any(array[n.task_id])`
 
 // Nudge adds one statement to a batch: waiting tasks become due now, because something happened that they wait for. An
 // attempt that is under way is followed by the next without a pause. Tasks that are finished are passed over. The

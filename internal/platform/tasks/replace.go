@@ -18,13 +18,13 @@ const replaceSQL = `
 	), held as (
 		select l.org_id, l.task_id, l.attempt, l.turn, w.key, w.heir, w.keep_us, w.unique_us
 		from wanted w
-		join task_live l on l.org_id = w.org_id and l.task_id = w.task_id
+		join task_live l on l.org_id = any(array[w.org_id]) and l.task_id = any(array[w.task_id])
 		where l.state <> 'running' and not l.interrupted
-		order by l.org_id, l.task_id
+		order by w.org_id, w.task_id
 		for update of l
 	), gone as (
 		delete from task_live l using held h
-		where l.org_id = h.org_id and l.task_id = h.task_id
+		where l.org_id = any(array[h.org_id]) and l.task_id = any(array[h.task_id])
 	), history as (
 		insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome, error_code)
 		select org_id, task_id, attempt + 1, $7, statement_timestamp(), statement_timestamp(), 'cancelled', 'replaced'
@@ -54,7 +54,7 @@ const livingSQL = `
 	select k.n
 	from unnest($1::uuid[], $2::text[]) with ordinality as k (org_id, key, n)
 	join task_key t on t.org_id = k.org_id and t.key = k.key
-	join task_live l on l.org_id = t.org_id and l.task_id = t.task_id`
+	join task_live l on l.org_id = any(array[t.org_id]) and l.task_id = any(array[t.task_id])`
 
 // queueLiving finds which of the tasks that have the keys have not ended.
 func queueLiving(batch *pgx.Batch, c *claims, found []holder) {

@@ -31,14 +31,14 @@ const stageSQL = `
 			(select array_agg(task_id order by org_id, task_id) from due where not cancelled),
 			(select array_agg(lease_token is not null order by org_id, task_id) from due where not cancelled)
 		) as d (org_id, task_id, lost)
-		where l.org_id = d.org_id and l.task_id = d.task_id
+		where l.org_id = any(array[d.org_id]) and l.task_id = any(array[d.task_id])
 	), gone as (
 		delete from task_live l
 		using unnest(
 			(select array_agg(org_id order by org_id, task_id) from due where cancelled),
 			(select array_agg(task_id order by org_id, task_id) from due where cancelled)
 		) as d (org_id, task_id)
-		where l.org_id = d.org_id and l.task_id = d.task_id
+		where l.org_id = any(array[d.org_id]) and l.task_id = any(array[d.task_id])
 	), released as (
 		update task_key k
 		set expires_at = coalesce(k.expires_at, statement_timestamp() + k.keep_us * interval '1 microsecond')

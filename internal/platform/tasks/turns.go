@@ -30,14 +30,14 @@ const giveTurnsSQL = `
 			limit 1
 			for update
 		) n
-		where not exists (select from task_live a where a.org_id = n.org_id and a.turn = k.turn and a.state <> 'blocked')
+		where not exists (select from task_live a where a.org_id = n.org_id and a.turn = k.turn and a.state <> 'blocked' offset 0)
 	)
 	update task_live l
 	set state = case when l.due_at > statement_timestamp() then 'scheduled' else 'available' end,
 		due_at = greatest(l.due_at, statement_timestamp())
 	from unnest((select array_agg(org_id order by org_id, task_id) from next), (select array_agg(task_id order by org_id, task_id) from next))
 		as n (org_id, task_id)
-	where l.org_id = n.org_id and l.task_id = n.task_id`
+	where l.org_id = any(array[n.org_id]) and l.task_id = any(array[n.task_id])`
 
 // The turns for which tasks are blocked, from a place on, one index probe each.
 

@@ -57,6 +57,8 @@ select pg_temp.org(n), pg_temp.id(n, 7), pg_temp.id(n % 10, 11), case when n % 2
     case when n % 7 = 0 and n % 2 <> 0 and n % 3 <> 0 then pg_temp.id(n % 50, 12) end, now() + (n % 100 - 30) * interval '1 minute', 1,
     case when n % 2 = 0 then pg_temp.id(n, 7) end, case when n % 2 = 0 then 'a' end, case when n % 2 = 0 then now() end
 from generate_series(:first, :last, 5) n;
+insert into task_key (org_id, key, task_id, keep_us, expires_at)
+select pg_temp.org(n), 'key-' || n, pg_temp.id(n, 7), 3600000000, case when n % 5 <> 1 then now() + (n % 100 - 30) * interval '1 minute' end from generate_series(:first, :last) n;
 insert into schedule (org_id, id, name, state, cron, time_zone, misfire_policy, misfire_max, misfire_grace_seconds, queue, kind, args, terms, anchor_at,
     ticks_after, next_tick_at, version, created_at, updated_at)
 select pg_temp.org(n), pg_temp.id(n, 11), 'schedule-' || n, 'active', '@hourly', 'UTC', 'once', 100, 60, 'default', 'test', '{}', '{}', pg_temp.at(n),
