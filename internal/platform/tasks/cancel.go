@@ -36,7 +36,7 @@ const cancelSQL = `
 		update task_key k
 		set expires_at = coalesce(k.expires_at, statement_timestamp() + k.keep_us * interval '1 microsecond')
 		from held h
-		where h.state <> 'running' and h.key is not null and k.org_id = h.org_id and k.key = h.key and k.task_id = h.task_id
+		where h.state <> 'running' and h.key is not null and k.org_id = any(array[h.org_id]) and k.key = any(array[h.key]) and k.task_id = h.task_id
 	)
 	select task_id, state = 'running', turn from held`
 

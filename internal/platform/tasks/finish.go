@@ -54,7 +54,7 @@ const finishSQL = `
 		update task_key k
 		set expires_at = coalesce(k.expires_at, statement_timestamp() + k.keep_us * interval '1 microsecond')
 		from held h
-		where h.key is not null and h.next_due_at is null and k.org_id = h.org_id and k.key = h.key and k.task_id = h.task_id
+		where h.key is not null and h.next_due_at is null and k.org_id = any(array[h.org_id]) and k.key = any(array[h.key]) and k.task_id = h.task_id
 	), dead as (
 		insert into task_dead_letter (org_id, task_id, queue, destination, kind, subject_type, subject_id, reason, error_code, error, status,
 			fingerprint, attempts, first_failed_at, dead_at, spec)
@@ -85,7 +85,7 @@ const succeedSQL = `
 		update task_key k
 		set expires_at = coalesce(k.expires_at, statement_timestamp() + k.keep_us * interval '1 microsecond')
 		from gone g
-		where g.key is not null and k.org_id = g.org_id and k.key = g.key and k.task_id = g.task_id
+		where g.key is not null and k.org_id = any(array[g.org_id]) and k.key = any(array[g.key]) and k.task_id = g.task_id
 	)
 	select n from gone`
 

@@ -39,7 +39,7 @@ const takeKeysSQL = `
 const readKeysSQL = `
 	select k.n, t.task_id
 	from unnest($1::uuid[], $2::text[]) with ordinality as k (org_id, key, n)
-	join task_key t on t.org_id = k.org_id and t.key = k.key`
+	join task_key t on t.org_id = any(array[k.org_id]) and t.key = any(array[k.key])`
 
 // What to do where another task has the name or the unique key.
 const (

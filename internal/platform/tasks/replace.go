@@ -13,7 +13,7 @@ const replaceSQL = `
 	with wanted as (
 		select w.org_id, w.key, w.task_id as heir, w.keep_us, w.unique_us, k.task_id
 		from unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[], $6::boolean[]) as w (org_id, key, task_id, keep_us, unique_us, replace)
-		join task_key k on k.org_id = w.org_id and k.key = w.key
+		join task_key k on k.org_id = any(array[w.org_id]) and k.key = any(array[w.key])
 		where w.replace and k.task_id <> w.task_id
 	), held as (
 		select l.org_id, l.task_id, l.attempt, l.turn, w.key, w.heir, w.keep_us, w.unique_us
@@ -34,7 +34,7 @@ const replaceSQL = `
 		set task_id = h.heir, keep_us = h.keep_us,
 			expires_at = case when h.unique_us > 0 then statement_timestamp() + h.unique_us * interval '1 microsecond' end
 		from held h
-		where k.org_id = h.org_id and k.key = h.key
+		where k.org_id = any(array[h.org_id]) and k.key = any(array[h.key])
 	)
 	select turn from held where turn is not null`
 
@@ -53,7 +53,7 @@ func (t *Tasks) queueReplace(batch *pgx.Batch, c *claims) {
 const livingSQL = `
 	select k.n
 	from unnest($1::uuid[], $2::text[]) with ordinality as k (org_id, key, n)
-	join task_key t on t.org_id = k.org_id and t.key = k.key
+	join task_key t on t.org_id = any(array[k.org_id]) and t.key = any(array[k.key])
 	join task_live l on l.org_id = any(array[t.org_id]) and l.task_id = any(array[t.task_id])`
 
 // queueLiving finds which of the tasks that have the keys have not ended.

@@ -47,7 +47,7 @@ const stageSQL = `
 			(select array_agg(key order by org_id, key) from due where cancelled and key is not null),
 			(select array_agg(task_id order by org_id, key) from due where cancelled and key is not null)
 		) as d (org_id, key, task_id)
-		where k.org_id = d.org_id and k.key = d.key and k.task_id = d.task_id
+		where k.org_id = any(array[d.org_id]) and k.key = any(array[d.key]) and k.task_id = d.task_id
 	), history as (
 		insert into task_attempt (org_id, task_id, number, node, started_at, finished_at, outcome, error_code, next_due_at)
 		select org_id, task_id, attempt, leased_by, leased_at, statement_timestamp(), 'lease_lost', null, statement_timestamp()
