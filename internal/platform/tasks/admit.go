@@ -30,13 +30,14 @@ func (t *Tasks) admit(now time.Time, budget int) (shares []share, wait time.Dura
 	wait = t.cfg.PollMax
 	open := make([]*queueing, 0, len(t.lines))
 	for _, q := range t.lines {
-		if !q.hungry && now.Sub(q.found) > lineActive {
+		if q.asked = false; !q.hungry && now.Sub(q.found) > lineActive {
 			continue
 		}
 		if until := t.heldUntil(now, q); until.After(now) {
 			wait = min(wait, until.Sub(now))
 			continue
 		}
+		q.asked = true
 		open = append(open, q)
 	}
 	slices.SortFunc(open, func(a, b *queueing) int { return ids.Compare(a.id, b.id) })

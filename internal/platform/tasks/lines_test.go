@@ -339,3 +339,27 @@ func TestBareTasksAreAsOthers(t *testing.T) {
 		}
 	}
 }
+
+// As many lines as a node remembers may be held, such as the limit keys of a destination that is down. The others are found all the same.
+func TestLinesThatAreHeldLeaveRoomForOthers(t *testing.T) {
+	b := setup(t)
+	api, node := b.node("api", Config{}), b.node("a", Config{})
+	held, asked := &queueing{found: monotonic()}, &queueing{found: monotonic(), asked: true}
+	for n := range linesMax {
+		node.lines[lineNamed(n)] = held
+	}
+	node.lines[lineNamed(7)] = asked
+	task := b.queueOnly(api, b.spec(0))[0]
+	if err := node.look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if node.lines[task.line] == nil || node.lines[lineNamed(7)] != asked || len(node.lines) != linesMax {
+		t.Fatalf("%d lines; found: %t", len(node.lines), node.lines[task.line] != nil)
+	}
+	node.await(&task)
+	delete(node.lines, task.line)
+	node.lines[lineNamed(linesMax)] = held
+	if node.takeHints(monotonic()); node.lines[task.line] == nil || len(node.lines) != linesMax {
+		t.Fatalf("%d lines; hinted at: %t", len(node.lines), node.lines[task.line] != nil)
+	}
+}

@@ -51,6 +51,7 @@ type queueing struct {
 	found  time.Time // when tasks were last found in it, or hinted at
 	hungry bool      // there may be more than was asked for
 	full   bool      // the last claim found as many as it asked for
+	asked  bool      // at the last round: nothing holds it
 	reach  reach
 	entry  *destinations.Entry // its destination; nil: it has none, or there is none of that name
 }
@@ -82,11 +83,29 @@ func (t *Tasks) look(ctx context.Context) error {
 	for _, id := range found {
 		if q := t.lines[id]; q != nil {
 			q.found = now
-		} else if len(t.lines)+len(strange) < linesMax {
+		} else {
 			strange = append(strange, id)
 		}
 	}
+	t.makeRoom(len(strange))
 	return t.describe(ctx, strange, now)
+}
+
+// makeRoom forgets lines where there are too many, for some that are new; those first of which nothing may be begun. Else the keys of one
+// destination that is held would keep all other lines from being asked. Later looks find again what is forgotten here.
+func (t *Tasks) makeRoom(n int) {
+	excess := len(t.lines) + n - linesMax
+	for _, sparing := range []bool{true, false} {
+		for id, q := range t.lines {
+			if excess <= 0 {
+				return
+			}
+			if !sparing || !q.asked {
+				delete(t.lines, id)
+				excess--
+			}
+		}
+	}
 }
 
 func (t *Tasks) describe(ctx context.Context, strange []ids.ID, now time.Time) error {
@@ -117,6 +136,13 @@ func (t *Tasks) takeHints(now time.Time) {
 	t.hints = map[ids.ID]hint{}
 	t.loads.turn(now)
 	t.mu.Unlock()
+	strange := 0
+	for id := range hints {
+		if t.lines[id] == nil {
+			strange++
+		}
+	}
+	t.makeRoom(min(strange, looksMax))
 	for id, h := range hints {
 		q := t.lines[id]
 		if q == nil {
