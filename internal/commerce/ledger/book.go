@@ -9,8 +9,9 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/money"
 )
 
-// book applies entries in memory to the accounts that were locked for them. It is the whole rule of the ledger: no
-// ctx, no tx, no clock. What it was loaded with is the truth until the transaction ends.
+// book applies entries in memory to the accounts that were locked for them, or guessed at. It is the whole rule of the
+// ledger: no ctx, no tx, no clock. What was locked is the truth until the transaction ends; where a guess is not, nothing of it
+// takes effect (updateGuessedSQL).
 type book struct {
 	now        time.Time
 	newID      func() ids.ID

@@ -90,10 +90,10 @@ func eventPayload(t *targetState, state State, lines []postingRow) []byte {
 	return append(out, "]}"...)
 }
 
-// appendText writes a JSON string.
+// appendText writes a JSON string as encoding/json does, which also escapes what HTML would take for markup.
 func appendText(out []byte, text string) []byte {
 	for i := range len(text) {
-		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
 			quoted, err := json.Marshal(text)
 			if err != nil {
 				panic("ledger: a string could not be written as JSON: " + err.Error())

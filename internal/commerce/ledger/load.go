@@ -161,7 +161,7 @@ func (b *book) begin(now time.Time) {
 	b.now = now
 	for _, a := range b.byCode {
 		if a.RecordedAt.After(b.now) { // the clock of the database went back: time on an account does not
-			b.now = a.RecordedAt
+			b.now = a.RecordedAt.UTC()
 		}
 	}
 }

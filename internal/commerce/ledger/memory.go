@@ -21,8 +21,8 @@ const memoryMax = 16_384
 
 // remembered is an account in the memory.
 type remembered struct {
-	account Account
-	known   bool // how it was left, that is, and nothing has spoken against it since
+	account Account // as it was left
+	known   bool    // nothing has spoken against that since
 
 	busy int // transactions of this node's that are at it
 	// Where others write to an account as well, a guess is often wrong, and then its batch has to run again. So after each change by
@@ -123,11 +123,9 @@ func (v *visit) loaded(b *book) {
 			s.steady, s.wanted = 0, min(2*s.wanted+2, wantedMax)
 		}
 	}
-	if len(b.byCode) > 0 {
-		for k := range b.byCode {
-			if _, known := named[k]; !known {
-				v.stays = append(v.stays, v.memory.enter(k))
-			}
+	for k := range b.byCode {
+		if _, known := named[k]; !known {
+			v.stays = append(v.stays, v.memory.enter(k))
 		}
 	}
 }

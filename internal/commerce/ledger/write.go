@@ -109,7 +109,7 @@ const manyPostings = 50
 func (b *book) explainWrite(err error) error {
 	constraint := postgres.Constraint(err)
 	if constraint != "" && b.guessed() {
-		return postgres.ErrAgain // the next run will not guess
+		return postgres.ErrAgain // the guess is forgotten: the next run locks and reads
 	}
 	switch constraint {
 	case "ledger_entry_reference_key", "ledger_entry_reversal_key":

@@ -17,18 +17,18 @@ func SendNow(ctx context.Context, tx Tx, b *pgx.Batch, explain func(error) error
 	if !ok || !own.streams || len(own.ahead) > 0 { // what goes ahead keeps its place
 		return SendLater(ctx, tx, b, explain)
 	}
-	return own.stream(ctx, part{b, explain})
+	return own.stream(ctx, b, explain)
 }
 
 // stream is what has been sent and not been waited for.
 type stream struct {
 	pipeline *pgconn.Pipeline
-	parts    []part
+	explain  []func(error) error // one for each statement
 	build    pgx.ExtendedQueryBuilder
 }
 
-func (t *transaction) stream(ctx context.Context, p part) error {
-	for _, query := range p.batch.QueuedQueries {
+func (t *transaction) stream(ctx context.Context, b *pgx.Batch, explain func(error) error) error {
+	for _, query := range b.QueuedQueries {
 		statement, err := t.prepare(ctx, query.SQL)
 		if err != nil {
 			return err
@@ -41,7 +41,7 @@ func (t *transaction) stream(ctx context.Context, p part) error {
 			return err
 		}
 		t.sent.pipeline.SendQueryStatement(statement, build.ParamValues, build.ParamFormats, slices.Clone(build.ResultFormats))
-		t.sent.parts = append(t.sent.parts, part{&pgx.Batch{QueuedQueries: []*pgx.QueuedQuery{query}}, p.explain})
+		t.sent.explain = append(t.sent.explain, explain)
 		if err := t.sent.pipeline.Flush(); err != nil {
 			return err
 		}
@@ -69,12 +69,12 @@ func (t *transaction) settle() error {
 	sent := t.sent
 	t.sent = nil
 	err := sent.pipeline.Sync()
-	for _, p := range sent.parts {
+	for _, explain := range sent.explain {
 		if err != nil {
 			break
 		}
 		if err = sent.result(); err != nil {
-			err = p.explain(err)
+			err = explain(err)
 		}
 	}
 	if ended := sent.pipeline.Close(); err == nil {
@@ -85,6 +85,7 @@ func (t *transaction) settle() error {
 
 var errNoResult = errors.New("postgres: a statement that was sent has no result")
 
+// result waits for the end of the next statement.
 func (s *stream) result() error {
 	got, err := s.pipeline.GetResults()
 	if err != nil {

@@ -188,3 +188,80 @@ func TestNowIsTheDatabasesClock(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Whatever happens while statements are under way: nothing takes effect, or the transaction runs again and all does, and the next
+// one finds a connection in order.
+func TestAStreamThatEndsEarlyLeavesNothing(t *testing.T) {
+	b := setup(t)
+	db := b.open(postgres.Options{ConnectionsMax: 1})
+	var server int32
+	add := func(ctx context.Context, tx postgres.Tx, digit any) error {
+		return postgres.SendNow(ctx, tx, one(addSQL, "a", digit), same)
+	}
+	begin := func(ctx context.Context, tx postgres.Tx) error {
+		if err := tx.QueryRow(ctx, `select pg_backend_pid()`).Scan(&server); err != nil {
+			return err
+		}
+		return add(ctx, tx, 1)
+	}
+	for name, c := range map[string]struct {
+		between  func(ctx context.Context, tx postgres.Tx, cancel func(), run int) error
+		succeeds bool
+	}{
+		"cannot be written": {between: func(ctx context.Context, tx postgres.Tx, _ func(), _ int) error { return add(ctx, tx, "no digit") }},
+		"is the first and cannot be written": {between: func(ctx context.Context, tx postgres.Tx, _ func(), _ int) error {
+			if err := tx.QueryRow(ctx, `select 1`).Scan(new(int)); err != nil {
+				return err
+			}
+			return add(ctx, tx, "no digit")
+		}},
+		"is given up": {between: func(ctx context.Context, tx postgres.Tx, cancel func(), _ int) error {
+			err := postgres.SendNow(ctx, tx, one(`select pg_sleep(20)`), same)
+			cancel()
+			return err
+		}},
+		"is given up and goes on": {between: func(ctx context.Context, tx postgres.Tx, cancel func(), _ int) error {
+			cancel()
+			_ = add(ctx, tx, 2)
+			return add(ctx, tx, 3)
+		}},
+		"loses its server": {succeeds: true, between: func(ctx context.Context, tx postgres.Tx, _ func(), run int) error {
+			if run == 1 {
+				if _, err := b.db.Pool().Exec(t.Context(), `select pg_terminate_backend($1, 5000)`, server); err != nil {
+					t.Error(err)
+				}
+			}
+			return add(ctx, tx, 2)
+		}},
+	} {
+		b.exec(`update counter set n = 0`)
+		ctx, cancel := context.WithCancel(t.Context())
+		run := 0
+		err := db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
+			run++
+			if err := begin(ctx, tx); err != nil {
+				return err
+			}
+			return c.between(ctx, tx, cancel, run)
+		})
+		cancel()
+		want := 0
+		if c.succeeds {
+			want = 12
+		}
+		if (err == nil) != c.succeeds {
+			t.Errorf("a stream that %s: %v", name, err)
+		}
+		b.counts("a", want)
+		for range 3 {
+			if err := db.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
+				if err := begin(ctx, tx); err != nil {
+					return err
+				}
+				return add(ctx, tx, 2)
+			}); err != nil {
+				t.Errorf("after a stream that %s: %v", name, err)
+			}
+		}
+	}
+}
