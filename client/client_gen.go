@@ -3492,7 +3492,7 @@ type ClientInterface interface {
 
 	// DeleteDestination Delete a destination
 	//
-	// Refused while tasks that have not ended need it.
+	// Refused while tasks that have not ended, or a schedule, need it.
 	//
 	// Corresponds with DELETE /v1/destinations/{destination} (the `DeleteDestination` operationId).
 	DeleteDestination(ctx context.Context, destination DestinationName, params *DeleteDestinationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3891,7 +3891,7 @@ type ClientInterface interface {
 
 	// DeleteQueue Delete a queue
 	//
-	// Refused while it has tasks that have not ended.
+	// Refused while it has tasks that have not ended, or a schedule uses it.
 	//
 	// Corresponds with DELETE /v1/queues/{queue} (the `DeleteQueue` operationId).
 	DeleteQueue(ctx context.Context, queue QueueName, params *DeleteQueueParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4464,7 +4464,7 @@ func (c *Client) CreateDestination(ctx context.Context, params *CreateDestinatio
 
 // DeleteDestination Delete a destination
 //
-// Refused while tasks that have not ended need it.
+// Refused while tasks that have not ended, or a schedule, need it.
 //
 // Corresponds with DELETE /v1/destinations/{destination} (the `DeleteDestination` operationId).
 func (c *Client) DeleteDestination(ctx context.Context, destination DestinationName, params *DeleteDestinationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5293,7 +5293,7 @@ func (c *Client) CreateQueue(ctx context.Context, params *CreateQueueParams, bod
 
 // DeleteQueue Delete a queue
 //
-// Refused while it has tasks that have not ended.
+// Refused while it has tasks that have not ended, or a schedule uses it.
 //
 // Corresponds with DELETE /v1/queues/{queue} (the `DeleteQueue` operationId).
 func (c *Client) DeleteQueue(ctx context.Context, queue QueueName, params *DeleteQueueParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -10323,7 +10323,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteDestinationWithResponse Delete a destination
 	//
-	// Refused while tasks that have not ended need it.
+	// Refused while tasks that have not ended, or a schedule, need it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10748,7 +10748,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteQueueWithResponse Delete a queue
 	//
-	// Refused while it has tasks that have not ended.
+	// Refused while it has tasks that have not ended, or a schedule uses it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15594,7 +15594,7 @@ func (c *ClientWithResponses) CreateDestinationWithResponse(ctx context.Context,
 
 // DeleteDestinationWithResponse Delete a destination
 //
-// Refused while tasks that have not ended need it.
+// Refused while tasks that have not ended, or a schedule, need it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16277,7 +16277,7 @@ func (c *ClientWithResponses) CreateQueueWithResponse(ctx context.Context, param
 
 // DeleteQueueWithResponse Delete a queue
 //
-// Refused while it has tasks that have not ended.
+// Refused while it has tasks that have not ended, or a schedule uses it.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -156,6 +156,9 @@ func (s *Server) UpdateDestination(ctx context.Context, r UpdateDestinationReque
 func (s *Server) DeleteDestination(ctx context.Context, r DeleteDestinationRequestObject) (DeleteDestinationResponseObject, error) {
 	return s.once(ctx, http.StatusOK, func(ctx context.Context, tx postgres.Tx) (any, error) {
 		needed := func(ctx context.Context, tx postgres.Tx, d destinations.Destination) (bool, error) {
+			if err := s.deps.Schedules.SpareDestination(ctx, tx, d.OrgID, d.Name); err != nil {
+				return false, err
+			}
 			return s.deps.Tasks.NeedsDestination(ctx, tx, d.OrgID, d.Name)
 		}
 		return gone{r.Destination, true}, s.deps.Destinations.Delete(ctx, tx, org(ctx), r.Destination, needed)

@@ -137,7 +137,10 @@ type gone struct {
 // DeleteQueue answers DELETE /v1/queues/{queue}.
 func (s *Server) DeleteQueue(ctx context.Context, r DeleteQueueRequestObject) (DeleteQueueResponseObject, error) {
 	return s.once(ctx, http.StatusOK, func(ctx context.Context, tx postgres.Tx) (any, error) {
-		return gone{r.Queue, true}, s.deps.Tasks.DeleteQueue(ctx, tx, org(ctx), r.Queue)
+		spare := func(ctx context.Context, tx postgres.Tx) error {
+			return s.deps.Schedules.SpareQueue(ctx, tx, org(ctx), r.Queue)
+		}
+		return gone{r.Queue, true}, s.deps.Tasks.DeleteQueue(ctx, tx, org(ctx), r.Queue, spare)
 	})
 }
 

@@ -90,6 +90,28 @@ func TestASchedulesRefusals(t *testing.T) {
 	}
 }
 
+// Who deleted the queue or the destination of a schedule would have its tasks run without limits, or fail each time.
+func TestWhatAScheduleUsesIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	n.thirdParty(func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
+	n.must(http.StatusCreated, n.post("/v1/queues", `{"name":"reports"}`))
+	made := n.must(http.StatusCreated, n.post("/v1/schedules", strings.ReplaceAll(nightly, `"priority"`, `"queue":"reports","priority"`)))
+	path := "/v1/schedules/" + text(made.json, "id")
+	n.must(http.StatusOK, n.post(path+"/pause", ""))
+	a := n.refused("queue_in_use", n.send(http.MethodDelete, "/v1/queues/reports", ""))
+	if !strings.Contains(text(a.json, "detail"), "nightly") {
+		t.Error(a)
+	}
+	a = n.refused("destination_in_use", n.send(http.MethodDelete, "/v1/destinations/api", ""))
+	if !strings.Contains(text(a.json, "detail"), "nightly") {
+		t.Error(a)
+	}
+	n.must(http.StatusOK, n.send(http.MethodDelete, path, ""))
+	n.must(http.StatusOK, n.send(http.MethodDelete, "/v1/queues/reports", ""))
+	n.must(http.StatusOK, n.send(http.MethodDelete, "/v1/destinations/api", ""))
+}
+
 func TestASchedulesTicksAreSent(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)

@@ -70,6 +70,9 @@ func (b *bench) destinations(registry prometheus.Registerer, log *slog.Logger) *
 	})
 }
 
+// nobody needs a queue that is to be deleted.
+func nobody(context.Context, postgres.Tx) error { return nil }
+
 // run starts a node and returns what stops it and waits for its end; the test's end does so too.
 func (b *bench) run(node *Tasks) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))

@@ -151,7 +151,7 @@ func TestWhatHasNoQueueAnyMoreIsNotReplayed(t *testing.T) {
 	list := b.deadLetters(node, 6, func(i int, s *Spec) { s.Queue = []string{"gone", "drains", "there"}[i%3] })
 	healed.Store(true)
 	b.inTx(func(ctx context.Context, tx postgres.Tx) error {
-		if err := node.DeleteQueue(ctx, tx, b.org, "gone"); err != nil {
+		if err := node.DeleteQueue(ctx, tx, b.org, "gone", nobody); err != nil {
 			return err
 		}
 		_, err := node.DrainQueue(ctx, tx, b.org, "drains")

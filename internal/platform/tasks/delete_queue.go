@@ -25,8 +25,8 @@ const takeQueueSQL = queueSQL + ` for update`
 const deleteQueueSQL = `delete from task_queue where org_id = $1 and name = $2`
 
 // DeleteQueue removes a queue that has no task which has not ended. Who queues a task at the same time comes before, and is found,
-// or after, and finds no queue.
-func (t *Tasks) DeleteQueue(ctx context.Context, tx postgres.Tx, org ids.ID, name string) error {
+// or after, and finds no queue. spare refuses it for those who will queue tasks there yet, and is asked with the queue locked.
+func (t *Tasks) DeleteQueue(ctx context.Context, tx postgres.Tx, org ids.ID, name string, spare func(ctx context.Context, tx postgres.Tx) error) error {
 	if _, err := foundQueue(ctx, tx, takeQueueSQL, org, name); err != nil {
 		return err
 	}
@@ -37,6 +37,9 @@ func (t *Tasks) DeleteQueue(ctx context.Context, tx postgres.Tx, org ids.ID, nam
 		return ErrQueueNotEmpty
 	case all == needMax:
 		return ErrQueueCrowded
+	}
+	if err := spare(ctx, tx); err != nil {
+		return err
 	}
 	if _, err := tx.Exec(ctx, deleteQueueSQL, org, name); err != nil {
 		return fmt.Errorf("delete a queue: %w", err)

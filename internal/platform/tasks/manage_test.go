@@ -97,7 +97,9 @@ func TestAQueueIsMadeChangedAndDeleted(t *testing.T) {
 	spec := b.spec(time.Hour)
 	spec.Queue = "emails"
 	task := b.queueOnly(node, spec)[0]
-	remove := func(ctx context.Context, tx postgres.Tx) error { return node.DeleteQueue(ctx, tx, b.org, "emails") }
+	remove := func(ctx context.Context, tx postgres.Tx) error {
+		return node.DeleteQueue(ctx, tx, b.org, "emails", nobody)
+	}
 	b.refused(ErrQueueNotEmpty, remove)
 	do(b, func(ctx context.Context, tx postgres.Tx) (Shown, error) {
 		return node.CancelOne(ctx, tx, b.org, task.ID)
