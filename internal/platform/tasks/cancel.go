@@ -97,8 +97,9 @@ func (t *Tasks) CancelOne(ctx context.Context, tx postgres.Tx, org, id ids.ID) (
 	return t.Get(ctx, tx, org, id)
 }
 
-// mayEnd tells whether a task of this kind may end without having been seen through. What this node does not know may not.
+// mayEnd tells whether a task of this kind may end without having been seen through. What has to be is Kontor's own work, and every node
+// knows its kinds, whatever its roles: a kind that is not known here is of somebody's own program.
 func (t *Tasks) mayEnd(kind string) bool {
 	h, known := t.kinds[kind]
-	return known && h.policy.LostMax > 0
+	return !known || h.policy.LostMax > 0
 }

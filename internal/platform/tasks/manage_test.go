@@ -287,22 +287,6 @@ func TestARunningTaskIsCancelledByWhoeverIsAsked(t *testing.T) {
 	}
 }
 
-func TestWhatIsSeenThroughIsNotCancelled(t *testing.T) {
-	b := setup(t)
-	node := b.node("a", Config{})
-	node.Handle("kept", Policy{LostMax: -1}, func(context.Context, Task) Verdict { return Succeeded() })
-	for _, kind := range []string{"kept", "unknown here"} {
-		task := b.queue(node, Spec{OrgID: b.org, Kind: kind, After: time.Hour})[0]
-		b.refused(ErrNotCancellable, func(ctx context.Context, tx postgres.Tx) error {
-			_, err := node.CancelOne(ctx, tx, b.org, task.ID)
-			return err
-		})
-		if s := b.shown(node, task.ID); s.State != StateScheduled {
-			t.Errorf("%s: %+v", kind, s)
-		}
-	}
-}
-
 func TestAScheduledTaskRunsNow(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{})
