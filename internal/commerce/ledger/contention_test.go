@@ -37,8 +37,8 @@ func retries(t *testing.T, db *postgres.DB) map[string]float64 {
 
 func label(m *dto.Metric) string { return m.GetLabel()[0].GetValue() }
 
-// Batches lock their entries, then their accounts, each in the order of ids: however they overlap, they wait for each other
-// in one direction only, and none is ever run again.
+// Batches lock their entries, then their accounts, each in the order of ids, also where the accounts are guessed at: however they
+// overlap, they wait for each other in one direction only, and none is ever run again but for a wrong guess.
 func TestBatchesThatOverlapDoNotDeadlock(t *testing.T) {
 	b := setup(t)
 	const accounts, clients, batches, orders = 8, 8, 25, 6
@@ -81,7 +81,9 @@ func TestBatchesThatOverlapDoNotDeadlock(t *testing.T) {
 	}
 	clientsDone.Wait()
 	for _, db := range nodes {
-		if again := retries(t, db); len(again) > 0 {
+		again := retries(t, db)
+		delete(again, "again")
+		if len(again) > 0 {
 			t.Errorf("transactions were run again: %v", again)
 		}
 	}

@@ -160,3 +160,16 @@ func TestLargeBatches(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// After a failover that lost commits, the version that was remembered can be of another posting: its time tells.
+func TestTheVersionOfAnotherPostingIsAWrongGuess(t *testing.T) {
+	b, _ := pair(t)
+	b.must(transfer("cash", "wallet", 100))
+	if _, err := b.db.Pool().Exec(t.Context(), `update ledger_account set recorded_at = recorded_at + interval '1 microsecond' where code = 'wallet'`); err != nil {
+		t.Fatal(err)
+	}
+	b.must(transfer("cash", "wallet", 10))
+	if again := retries(t, b.db)["again"]; again != 1 {
+		t.Errorf("run again %v times, want once", again)
+	}
+}
