@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
 
@@ -362,4 +363,32 @@ func TestLinesThatAreHeldLeaveRoomForOthers(t *testing.T) {
 	if node.takeHints(monotonic()); node.lines[task.line] == nil || len(node.lines) != linesMax {
 		t.Fatalf("%d lines; hinted at: %t", len(node.lines), node.lines[task.line] != nil)
 	}
+}
+
+// A program that has cancelled a task and does not commit keeps that one's turn from being given, and nothing else from going on.
+func TestATurnThatSomebodyHasLockedHoldsUpNobody(t *testing.T) {
+	b := setup(t)
+	api, node := b.node("api", Config{}), b.node("a", Config{})
+	var r recorder
+	node.Handle("test", Policy{}, r.handle)
+	ordered := func(name, key string) Spec { return b.named(name, func(s *Spec) { s.OrderingKey = key }) }
+	list := b.queueOnly(api, ordered("locked", "1"), ordered("next", "1"), ordered("other", "2"))
+	locked, committing := make(chan struct{}), make(chan struct{})
+	commit := sync.OnceFunc(func() { close(committing) })
+	t.Cleanup(commit)
+	var program sync.WaitGroup
+	program.Go(func() {
+		b.inTx(func(ctx context.Context, tx postgres.Tx) error {
+			_, err := api.Cancel(ctx, tx, b.org, []ids.ID{list[0].ID}, "cancelled_on_request")
+			close(locked)
+			<-committing
+			return err
+		})
+	})
+	receive(b, locked, "it is locked")
+	b.run(node)
+	b.until("the other is done", func() bool { return slices.Equal(r.seen(), []string{"other"}) })
+	commit()
+	program.Wait()
+	b.until("the next is done", func() bool { return slices.Equal(r.seen(), []string{"other", "next"}) })
 }

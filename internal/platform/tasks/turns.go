@@ -14,8 +14,9 @@ import (
 
 // Of the tasks with one ordering key, all but one are blocked. When the one is done, the next gets its turn: here, after the
 // commit, because two transactions that end and queue at the same time do not see each other. Should two nodes give the turn to
-// two tasks, the unique index lets one of them through. The first task is waited for, never passed over: whoever has locked it may
-// yet leave it as it was.
+// two tasks, the unique index lets one of them through. The first task is never passed over: whoever has locked it may yet leave it as
+// it was. Nor is it waited for: a program may keep its transaction open for long, and all turns would wait with this one. The next look
+// at blocked tasks finds it again.
 
 // hot
 const giveTurnsSQL = `
@@ -28,7 +29,13 @@ const giveTurnsSQL = `
 			where b.turn = k.turn and b.state = 'blocked'
 			order by b.task_id
 			limit 1
-			for update
+		) f
+		cross join lateral (
+			select b.org_id, b.task_id
+			from task_live b
+			where b.org_id = f.org_id and b.task_id = f.task_id and b.state = 'blocked'
+			limit 1
+			for update skip locked
 		) n
 		where not exists (select from task_live a where a.org_id = n.org_id and a.turn = k.turn and a.state <> 'blocked' offset 0)
 	)
@@ -39,32 +46,40 @@ const giveTurnsSQL = `
 		as n (org_id, task_id)
 	where l.org_id = any(array[n.org_id]) and l.task_id = any(array[n.task_id])`
 
-// The turns for which tasks are blocked, from a place on, one index probe each.
+// The turns for which tasks are blocked, from a place on, one index probe each, and whether nobody has them.
 
 // hot
 const blockedTurnsSQL = `
 	with recursive turns as (
-		(select b.turn from task_live b where b.state = 'blocked' and b.turn > $1 order by b.turn limit 1)
+		(select b.turn, b.org_id from task_live b where b.state = 'blocked' and b.turn > $1 order by b.turn limit 1)
 		union all
-		select (select b.turn from task_live b where b.state = 'blocked' and b.turn > t.turn order by b.turn limit 1)
+		select n.turn, n.org_id
 		from turns t
-		where t.turn is not null
+		cross join lateral (
+			select b.turn, b.org_id from task_live b where b.state = 'blocked' and b.turn > t.turn order by b.turn limit 1
+		) n
+	), some_turns as materialized (
+		select turn, org_id from turns limit $2
 	)
-	select turn from turns where turn is not null limit $2`
+	select s.turn, not exists (select from task_live a where a.org_id = s.org_id and a.turn = s.turn and a.state <> 'blocked')
+	from some_turns s
+	order by s.turn`
 
-const turnsMax = 500 // turns of one round
+const (
+	turnsMax   = 500  // turns of one round
+	blockedMax = 1000 // turns of one look; the next goes on where it ended
+)
 
 // giveTurns gives their turn to the next tasks that this node knows of, and now and then to all: the node that should have done it
 // may have died.
 func (t *Tasks) giveTurns(ctx context.Context, now time.Time) error {
 	turns := t.owed()
 	if !now.Before(t.turnsAt) {
-		blocked, err := t.blockedTurns(ctx)
+		blocked, err := t.blockedTurns(ctx, now)
 		if err != nil {
 			return err
 		}
 		turns = append(turns, blocked...)
-		t.turnsAt = now.Add(t.cfg.PollMax)
 	}
 	if len(turns) == 0 {
 		return nil
@@ -105,19 +120,30 @@ func (t *Tasks) owed() []ids.ID {
 	return turns
 }
 
-// blockedTurns goes through the turns with blocked tasks, some each time.
-func (t *Tasks) blockedTurns(ctx context.Context) ([]ids.ID, error) {
-	rows, err := t.db.Pool().Query(ctx, blockedTurnsSQL, t.turnsFrom, turnsMax)
+// blockedTurns goes through the turns with blocked tasks, some each time, and finds those that nobody has.
+func (t *Tasks) blockedTurns(ctx context.Context, now time.Time) ([]ids.ID, error) {
+	began := monotonic()
+	rows, err := t.db.Pool().Query(ctx, blockedTurnsSQL, t.turnsFrom, blockedMax)
 	if err != nil {
 		return nil, fmt.Errorf("look for blocked tasks: %w", err)
 	}
-	turns, err := pgx.CollectRows(rows, pgx.RowTo[ids.ID])
+	var owed []ids.ID
+	var turn ids.ID
+	var free bool
+	seen := 0
+	_, err = pgx.ForEachRow(rows, []any{&turn, &free}, func() error {
+		if seen++; free {
+			owed = append(owed, turn)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("look for blocked tasks: %w", err)
 	}
-	t.turnsFrom = ids.ID{}
-	if len(turns) == turnsMax {
-		t.turnsFrom = turns[turnsMax-1]
+	pause := t.cfg.PollMax
+	if t.turnsFrom = (ids.ID{}); seen == blockedMax { // of very many, the last must not wait for long
+		t.turnsFrom, pause = turn, min(pause, max(t.lookPause(), 10*monotonic().Sub(began)))
 	}
-	return turns, nil
+	t.turnsAt = now.Add(pause)
+	return owed, nil
 }
