@@ -33,7 +33,7 @@ const giveTurnsSQL = `
 		cross join lateral (
 			select b.org_id, b.task_id
 			from task_live b
-			where b.org_id = f.org_id and b.task_id = f.task_id and b.state = 'blocked'
+			where b.turn = k.turn and b.org_id = f.org_id and b.task_id = f.task_id and b.state = 'blocked'
 			limit 1
 			for update skip locked
 		) n
