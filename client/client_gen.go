@@ -1141,6 +1141,9 @@ type Destination struct {
 	Classifier     map[string]string `json:"classifier"`
 	CreatedAt      time.Time         `json:"created_at"`
 
+	// HeldLimitKeys The limit keys that are held by themselves, by name; the first 100. Of a single destination that is asked for only.
+	HeldLimitKeys *[]KeyHold `json:"held_limit_keys,omitempty"`
+
 	// Hold What keeps requests from being sent; null when nothing does.
 	Hold *Hold `json:"hold"`
 
@@ -1527,6 +1530,13 @@ type Hold struct {
 
 // HoldReason defines model for Hold.Reason.
 type HoldReason string
+
+// KeyHold defines model for KeyHold.
+type KeyHold struct {
+	Detail   *string   `json:"detail"`
+	LimitKey string    `json:"limit_key"`
+	Until    time.Time `json:"until"`
+}
 
 // LetterFilter defines model for LetterFilter.
 type LetterFilter struct {
@@ -3499,7 +3509,7 @@ type ClientInterface interface {
 
 	// GetDestination Get a destination
 	//
-	// With what holds it, if anything does.
+	// With what holds it, if anything does, and the limit keys that are held by themselves.
 	//
 	// Corresponds with GET /v1/destinations/{destination} (the `GetDestination` operationId).
 	GetDestination(ctx context.Context, destination DestinationName, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4481,7 +4491,7 @@ func (c *Client) DeleteDestination(ctx context.Context, destination DestinationN
 
 // GetDestination Get a destination
 //
-// With what holds it, if anything does.
+// With what holds it, if anything does, and the limit keys that are held by themselves.
 //
 // Corresponds with GET /v1/destinations/{destination} (the `GetDestination` operationId).
 func (c *Client) GetDestination(ctx context.Context, destination DestinationName, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -10332,7 +10342,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetDestinationWithResponse Get a destination
 	//
-	// With what holds it, if anything does.
+	// With what holds it, if anything does, and the limit keys that are held by themselves.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15609,7 +15619,7 @@ func (c *ClientWithResponses) DeleteDestinationWithResponse(ctx context.Context,
 
 // GetDestinationWithResponse Get a destination
 //
-// With what holds it, if anything does.
+// With what holds it, if anything does, and the limit keys that are held by themselves.
 //
 // Returns a wrapper object for the known response body format(s).
 //

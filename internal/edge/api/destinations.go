@@ -32,6 +32,16 @@ type shownDestination struct {
 	Hold                    *shownHold               `json:"hold"`
 	Breaker                 string                   `json:"breaker"`
 	LearnedPermille         int64                    `json:"learned_permille"`
+	HeldLimitKeys           *[]shownKeyHold          `json:"held_limit_keys,omitempty"`
+}
+
+// heldKeysShown is how many limit keys that are held are shown with their destination.
+const heldKeysShown = 100
+
+type shownKeyHold struct {
+	LimitKey string   `json:"limit_key"`
+	Until    stamp    `json:"until"`
+	Detail   nullable `json:"detail"`
 }
 
 type shownHold struct {
@@ -181,11 +191,22 @@ func (s *Server) ResumeDestination(ctx context.Context, r ResumeDestinationReque
 
 // GetDestination answers GET /v1/destinations/{destination}.
 func (s *Server) GetDestination(ctx context.Context, r GetDestinationRequestObject) (GetDestinationResponseObject, error) {
-	d, err := s.deps.Destinations.Get(ctx, s.deps.DB.Pool(), org(ctx), r.Destination)
+	pool := s.deps.DB.Pool()
+	d, err := s.deps.Destinations.Get(ctx, pool, org(ctx), r.Destination)
 	if err != nil {
 		return nil, err
 	}
-	return ok(encoded(showDestination(&d, s.deps.Destinations.Now()))), nil
+	holds, err := s.deps.Destinations.KeyHolds(ctx, pool, d.OrgID, d.ID, heldKeysShown)
+	if err != nil {
+		return nil, err
+	}
+	held := make([]shownKeyHold, len(holds))
+	for i, h := range holds {
+		held[i] = shownKeyHold{h.LimitKey, stamp(h.Until), nullable(h.Detail)}
+	}
+	shown := showDestination(&d, s.deps.Destinations.Now())
+	shown.HeldLimitKeys = &held
+	return ok(encoded(shown)), nil
 }
 
 // ListDestinations answers GET /v1/destinations.

@@ -1142,6 +1142,9 @@ type Destination struct {
 	Classifier     map[string]string `json:"classifier"`
 	CreatedAt      time.Time         `json:"created_at"`
 
+	// HeldLimitKeys The limit keys that are held by themselves, by name; the first 100. Of a single destination that is asked for only.
+	HeldLimitKeys *[]KeyHold `json:"held_limit_keys,omitempty"`
+
 	// Hold What keeps requests from being sent; null when nothing does.
 	Hold *Hold `json:"hold"`
 
@@ -1528,6 +1531,13 @@ type Hold struct {
 
 // HoldReason defines model for Hold.Reason.
 type HoldReason string
+
+// KeyHold defines model for KeyHold.
+type KeyHold struct {
+	Detail   *string   `json:"detail"`
+	LimitKey string    `json:"limit_key"`
+	Until    time.Time `json:"until"`
+}
 
 // LetterFilter defines model for LetterFilter.
 type LetterFilter struct {

@@ -117,6 +117,24 @@ func TestDestinationsOverTheAPI(t *testing.T) {
 	n.refused("destination_not_found", n.get("/v1/destinations/stripe"))
 }
 
+func TestALimitKeyThatIsHeldIsShownWithItsDestination(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	n.thirdParty(func(_ int, w http.ResponseWriter, _ *http.Request, _ string) {
+		w.Header().Set("Retry-After", "600")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	if a := n.must(http.StatusOK, n.get("/v1/destinations/api")); text(a.json, "held_limit_keys") != "[]" {
+		t.Error(a)
+	}
+	n.must(http.StatusOK, n.send(http.MethodPatch, "/v1/destinations/api", `{"rate_limits":[{"name":"tenant","limit":10,"period_seconds":1,"per":"limit_key"}]}`))
+	n.must(http.StatusCreated, n.post("/v1/tasks", `{"destination":"api","limit_key":"tenant-7","http_request":{"method":"PUT","url":"/x"}}`))
+	a := n.until("/v1/destinations/api", func(a answer) bool { return text(a.json, "held_limit_keys.0.limit_key") == "tenant-7" })
+	if text(a.json, "hold") != "<nil>" || !strings.Contains(text(a.json, "held_limit_keys.0.until"), "Z") {
+		t.Error(a)
+	}
+}
+
 func TestATaskOverTheAPI(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)

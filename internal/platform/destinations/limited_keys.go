@@ -224,3 +224,28 @@ func (d *Destinations) KeyHold(ctx context.Context, tx postgres.Tx, orgID, desti
 	h.Until = h.Until.UTC()
 	return h, true, nil
 }
+
+const keyHoldsSQL = `
+	select k.limit_key, k.limited_until, k.last_error
+	from destination_limited_key k
+	where k.org_id = $1 and k.destination_id = $2 and k.limited_until > statement_timestamp()
+	order by k.limit_key
+	limit $3`
+
+// KeyHolds lists the limit keys of a destination that are held, by name.
+func (d *Destinations) KeyHolds(ctx context.Context, tx postgres.Tx, orgID, destinationID ids.ID, limit int) ([]Hold, error) {
+	rows, err := tx.Query(ctx, keyHoldsSQL, orgID, destinationID, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list the limit keys that are held: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Hold, error) {
+		h := Hold{Reason: HeldByRetryAfter}
+		err := row.Scan(&h.LimitKey, &h.Until, &h.Detail)
+		h.Until = h.Until.UTC()
+		return h, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the limit keys that are held: %w", err)
+	}
+	return list, nil
+}

@@ -55,6 +55,10 @@ func TestALimitKeyIsHeldByItself(t *testing.T) {
 	if _, is, err := second.KeyHold(t.Context(), h.db.Pool(), h.org, made.ID, "quiet"); is || err != nil {
 		t.Fatal(is, err)
 	}
+	holds, err := second.KeyHolds(t.Context(), h.db.Pool(), h.org, made.ID, 10)
+	if err != nil || len(holds) != 2 || holds[0] != hold || holds[1].LimitKey != "spent" {
+		t.Fatalf("%+v, %v", holds, err)
+	}
 	// A shorter time changes nothing, a longer one extends.
 	two.Learn(two.Begin("noisy"), answer(ClassRateLimited, 429, after(time.Second)))
 	one.Learn(one.Begin("noisy"), answer(ClassRateLimited, 429, after(time.Hour)))
@@ -69,6 +73,9 @@ func TestALimitKeyIsHeldByItself(t *testing.T) {
 	h.refresh(first, second)
 	free("noisy", one, two)
 	free("spent", one, two)
+	if holds, err := second.KeyHolds(t.Context(), h.db.Pool(), h.org, made.ID, 10); err != nil || len(holds) > 0 {
+		t.Fatalf("%+v, %v", holds, err)
+	}
 }
 
 func TestWhatIsEverybodysHoldsTheDestination(t *testing.T) {

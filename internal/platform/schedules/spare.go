@@ -25,21 +25,27 @@ func (s *Schedules) SpareQueue(ctx context.Context, tx postgres.Tx, orgID ids.ID
 	if queue == tasks.DefaultQueue {
 		return nil
 	}
-	return spare(ctx, tx, queueUserSQL, orgID, queue, "queue")
+	schedule, err := userOf(ctx, tx, queueUserSQL, orgID, queue)
+	if err != nil || schedule == "" {
+		return err
+	}
+	return fault.New(fault.Conflict, "queue_in_use", "The schedule %s uses the queue. Give it another, or delete the schedule first.", schedule)
 }
 
 // SpareDestination is SpareQueue for a destination: its schedule's tasks would all fail.
 func (s *Schedules) SpareDestination(ctx context.Context, tx postgres.Tx, orgID ids.ID, destination string) error {
-	return spare(ctx, tx, destinationUserSQL, orgID, destination, "destination")
+	schedule, err := userOf(ctx, tx, destinationUserSQL, orgID, destination)
+	if err != nil || schedule == "" {
+		return err
+	}
+	return fault.New(fault.Conflict, "destination_in_use", "The schedule %s uses the destination. Give it another, or delete the schedule first.", schedule)
 }
 
-func spare(ctx context.Context, tx postgres.Tx, sql string, orgID ids.ID, name, noun string) error {
-	var schedule string
-	switch err := tx.QueryRow(ctx, sql, orgID, name).Scan(&schedule); {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil
-	case err != nil:
-		return fmt.Errorf("look for a schedule that uses a %s: %w", noun, err)
+// userOf names a schedule that uses what is to be deleted; empty: none does.
+func userOf(ctx context.Context, tx postgres.Tx, sql string, orgID ids.ID, name string) (schedule string, err error) {
+	err = tx.QueryRow(ctx, sql, orgID, name).Scan(&schedule)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return "", fmt.Errorf("look for a schedule that uses %s: %w", name, err)
 	}
-	return fault.New(fault.Conflict, noun+"_in_use", "The schedule %s uses the %s. Give it another, or delete the schedule first.", schedule, noun)
+	return schedule, nil
 }
