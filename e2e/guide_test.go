@@ -148,8 +148,9 @@ func TestTheGuideWorksWhenPasted(t *testing.T) {
 			if imports == 1 && (s.Effects != 600 || s.Refused > h.late(p, mock, time.Second/4) || s.Crowded != 0) {
 				t.Errorf("%+v", s)
 			}
-			if want := 300 - s.Faults["error_422"]; imports == 2 && (s.Effects != want || s.DuplicateEffects != 0) {
-				t.Errorf("%d effects, want %d: %+v", s.Effects, want, s)
+			// What was done though its answer was lost, and was refused when it was repeated, is an effect and a dead letter.
+			if least := 300 - s.Faults["error_422"]; imports == 2 && (s.Effects < least || s.Effects > 300 || s.DuplicateEffects != 0) {
+				t.Errorf("%d effects, want %d to 300: %+v", s.Effects, least, s)
 			}
 		case replays:
 			h.within(time.Minute, "all is replayed", func() bool { return mock.Summary().Effects == 300 && done() })

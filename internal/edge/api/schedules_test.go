@@ -48,8 +48,8 @@ func TestAScheduleOverTheAPI(t *testing.T) {
 	if list := n.must(http.StatusOK, n.get("/v1/schedules?name=nightly&state=active")); text(list.json, "data.0.version") != "4" || text(list.json, "has_more") != "false" {
 		t.Error(list)
 	}
-	if told := n.must(http.StatusOK, n.get("/v1/events?subject="+text(made.json, "id"))); text(told.json, "data.3.type") != "schedule.resumed" ||
-		text(told.json, "data.0.data.task.http_request.method") != "POST" {
+	told := n.until("/v1/events?subject="+text(made.json, "id"), func(a answer) bool { return text(a.json, "data.3.type") == "schedule.resumed" })
+	if text(told.json, "data.0.data.task.http_request.method") != "POST" {
 		t.Error(told)
 	}
 	n.refused("schedule_not_found", n.get(path, "Authorization", "Bearer "+n.otherKey))
