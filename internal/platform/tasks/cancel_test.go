@@ -24,7 +24,9 @@ func TestWhatIsSeenThroughIsNotCancelled(t *testing.T) {
 	}
 	// Work of somebody's own program, which handles it elsewhere.
 	task := b.queue(node, Spec{OrgID: b.org, Kind: "unknown here", After: time.Hour})[0]
-	s := do(b, func(ctx context.Context, tx postgres.Tx) (Shown, error) { return node.CancelOne(ctx, tx, b.org, task.ID) })
+	s := do(b, func(ctx context.Context, tx postgres.Tx) (Shown, error) {
+		return node.CancelOne(ctx, tx, b.org, task.ID)
+	})
 	if s.State != StateCancelled {
 		t.Errorf("%+v", s)
 	}
