@@ -65,11 +65,7 @@ func (b *bench) drive(ctx context.Context, w window, t *target, l *load) (sample
 
 // measureHTTP measures requests of one entry each, beside servers that do less.
 func (b *bench) measureHTTP(ctx context.Context) error {
-	url, err := b.database(ctx, "http")
-	if err != nil {
-		return err
-	}
-	books, err := openBooks(ctx, url)
+	url, books, err := b.booksIn(ctx, "http")
 	if err != nil {
 		return err
 	}

@@ -30,10 +30,7 @@ func (b *bench) measureLedger(ctx context.Context) error {
 	defer limit.close(context.WithoutCancel(ctx))
 	var books *books
 	if b.options.has(partLedger) {
-		if url, err = b.database(ctx, "ledger"); err != nil {
-			return err
-		}
-		if books, err = openBooks(ctx, url); err != nil {
+		if _, books, err = b.booksIn(ctx, "ledger"); err != nil {
 			return err
 		}
 		defer books.close()
@@ -83,6 +80,15 @@ type books struct {
 	org    ids.ID
 	key    string // an API key of the organisation
 	rng    *rand.Rand
+}
+
+// booksIn makes a database with books in it.
+func (b *bench) booksIn(ctx context.Context, name string) (url string, opened *books, err error) {
+	if url, err = b.database(ctx, name); err != nil {
+		return "", nil, err
+	}
+	opened, err = openBooks(ctx, url)
+	return url, opened, err
 }
 
 // openBooks migrates a database and makes the accounts, all with bounds that are checked and never reached.

@@ -17,11 +17,7 @@ func (b *bench) measurePayments(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	url, err := b.database(ctx, "payments")
-	if err != nil {
-		return err
-	}
-	books, err := openBooks(ctx, url)
+	url, books, err := b.booksIn(ctx, "payments")
 	if err != nil {
 		return err
 	}

@@ -101,11 +101,7 @@ func (b *bench) longHistory(ctx context.Context) error {
 	if !strings.Contains(what, b.options.match) {
 		return nil
 	}
-	url, err := b.database(ctx, "history")
-	if err != nil {
-		return err
-	}
-	books, err := openBooks(ctx, url)
+	url, books, err := b.booksIn(ctx, "history")
 	if err != nil {
 		return err
 	}
