@@ -49,18 +49,7 @@ const cancellableSQL = `
 // not among them. With preview it only counts.
 func (t *Tasks) CancelMany(ctx context.Context, tx postgres.Tx, org ids.ID, f Filter, after paging.Cursor, preview bool) (Cancelling, error) {
 	var c Cancelling
-	before, from := after.ID, ids.ID{}
-	if before.IsZero() {
-		before = ids.Before(farFuture())
-	}
-	if !f.CreatedTo.IsZero() {
-		if to := ids.Before(f.CreatedTo); ids.Compare(to, before) < 0 {
-			before = to
-		}
-	}
-	if !f.CreatedFrom.IsZero() {
-		from = ids.Before(f.CreatedFrom)
-	}
+	before, from := f.span(after)
 	rows, err := tx.Query(ctx, cancellableSQL, org, before, cancelWindow, f.State, from, f.Queue, f.Destination, f.SubjectType, f.SubjectID, f.Tag)
 	if err != nil {
 		return c, fmt.Errorf("choose tasks to cancel: %w", err)

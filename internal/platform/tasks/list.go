@@ -121,10 +121,9 @@ func alive(state string) bool {
 	return slices.Contains([]string{StateScheduled, StateAvailable, StateBlocked, StateRunning, StateRetryable}, state)
 }
 
-// List lists tasks, newest first. A page looks through a few thousand tasks and no more, so it may be short, or even empty, and
-// still have a next one.
-func (t *Tasks) List(ctx context.Context, tx postgres.Tx, org ids.ID, f Filter, after paging.Cursor, limit int) ([]Shown, paging.Cursor, error) {
-	before, from := after.ID, ids.ID{}
+// span is what a filter's times and the place of the last page leave to look at: ids from from on, below before.
+func (f *Filter) span(after paging.Cursor) (before, from ids.ID) {
+	before = after.ID
 	if before.IsZero() {
 		before = ids.Before(farFuture())
 	}
@@ -136,6 +135,13 @@ func (t *Tasks) List(ctx context.Context, tx postgres.Tx, org ids.ID, f Filter, 
 	if !f.CreatedFrom.IsZero() {
 		from = ids.Before(f.CreatedFrom)
 	}
+	return before, from
+}
+
+// List lists tasks, newest first. A page looks through a few thousand tasks and no more, so it may be short, or even empty, and
+// still have a next one.
+func (t *Tasks) List(ctx context.Context, tx postgres.Tx, org ids.ID, f Filter, after paging.Cursor, limit int) ([]Shown, paging.Cursor, error) {
+	before, from := f.span(after)
 	edge, list, within := edgeSQL, listSQL, listWindow
 	if f.State == "" {
 		within = limit + 1 // all of them are wanted
