@@ -80,9 +80,6 @@ const lockTargetAccountsSQL = `
 	order by a.id
 	for no key update of a`
 
-// The time is read when every lock is held, so that it rises along every account's chain.
-const lockedAtSQL = `select clock_timestamp()`
-
 // load gets what the entries need: from the memory where that will do, else from the database.
 func (l *Ledger) load(ctx context.Context, tx postgres.Tx, w wanted) (*book, error) {
 	v := l.memory.begin(tx, w.accountOrgs, w.codes)
@@ -134,12 +131,12 @@ func (b *book) lock(ctx context.Context, tx postgres.Tx, w wanted) error {
 		batch.Queue(lockTargetAccountsSQL, w.accountOrgs, w.codes, w.targetOrgs, w.targets, w.referenceOrgs, w.references).Query(b.readAccounts)
 	}
 	var lockedAt time.Time
-	batch.Queue(lockedAtSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&lockedAt) })
+	postgres.QueueNow(batch, &lockedAt) // every lock is held by then, so time rises along every account's chain
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}
 	b.attach(lines)
-	b.begin(lockedAt.UTC())
+	b.begin(lockedAt)
 	return nil
 }
 

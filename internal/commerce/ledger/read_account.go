@@ -11,6 +11,7 @@ import (
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/paging"
+	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
 
 const accountSQL = `
@@ -126,10 +127,10 @@ const (
 func (l *Ledger) BalanceAt(ctx context.Context, orgID, accountID ids.ID, at time.Time, basis Basis) (Balance, time.Time, error) {
 	var b Balance
 	if at.IsZero() {
-		if err := l.db.Pool().QueryRow(ctx, lockedAtSQL).Scan(&at); err != nil {
+		var err error
+		if at, err = postgres.Now(ctx, l.db.Pool()); err != nil {
 			return b, at, fmt.Errorf("read the clock: %w", err)
 		}
-		at = at.UTC()
 	}
 	shift := [4]string{"0", "0", "0", "0"}
 	batch := &pgx.Batch{}

@@ -128,7 +128,7 @@ func (p *Payments) readLatest(ctx context.Context, tx postgres.Tx, orgs, payment
 		}
 		return err
 	})
-	queueClock(batch, &now)
+	postgres.QueueNow(batch, &now)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, now, fmt.Errorf("read payments: %w", err)
 	}

@@ -262,7 +262,7 @@ func (p *Payments) lockForOutcome(ctx context.Context, tx postgres.Tx, list []*s
 		}
 		return err
 	})
-	queueClock(batch, &now)
+	postgres.QueueNow(batch, &now)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return now, fmt.Errorf("lock payments: %w", err)
 	}

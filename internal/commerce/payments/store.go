@@ -26,18 +26,6 @@ const readAttemptsSQL = `
 	from unnest($1::uuid[], $2::uuid[]) as k (org_id, id)
 	join payment_attempt a on a.org_id = k.org_id and a.id = k.id`
 
-// clockSQL goes with the statement that locks the rows which the time is written to.
-const clockSQL = `select clock_timestamp()`
-
-// queueClock reads the database's clock.
-func queueClock(batch *pgx.Batch, now *time.Time) {
-	batch.Queue(clockSQL).QueryRow(func(row pgx.Row) error {
-		err := row.Scan(now)
-		*now = now.UTC()
-		return err
-	})
-}
-
 // hot
 const insertPaymentsSQL = `
 	insert into payment (org_id, id, status, provider, currency, amount, capture_method, token, reference, description, metadata,

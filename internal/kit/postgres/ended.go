@@ -33,14 +33,23 @@ func AskNow(tx Tx) {
 func Now(ctx context.Context, tx Tx) (time.Time, error) {
 	var now time.Time
 	if own, ok := tx.(*transaction); ok && own.now != nil && !own.now.IsZero() {
-		return own.now.UTC(), nil
+		return *own.now, nil
 	}
 	err := tx.SendBatch(ctx, askNow(&now)).Close()
-	return now.UTC(), err
+	return now, err
 }
 
 func askNow(now *time.Time) *pgx.Batch {
 	batch := &pgx.Batch{}
-	batch.Queue(nowSQL).QueryRow(func(row pgx.Row) error { return row.Scan(now) })
+	QueueNow(batch, now)
 	return batch
+}
+
+// QueueNow reads the database's clock where the batch has got to: after the statements that lock what the time is written to.
+func QueueNow(batch *pgx.Batch, now *time.Time) {
+	batch.Queue(nowSQL).QueryRow(func(row pgx.Row) error {
+		err := row.Scan(now)
+		*now = now.UTC()
+		return err
+	})
 }
