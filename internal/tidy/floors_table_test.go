@@ -41,6 +41,7 @@ func houseTable() []storey {
 			{"kit/postgrestest/cluster", "kit/pgserver kit/postgrestest"},
 			{"kit/proof", "kit/clock kit/ids kit/postgres kit/progress"},
 			{"kit/prooftest", "kit/clock kit/postgres kit/proof"},
+			{"kit/seriestest", ""},
 		}},
 		{"platform", "what any backend needs", []room{
 			{"platform/access", "kit/clock kit/fault kit/ids kit/postgres"},

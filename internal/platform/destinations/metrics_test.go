@@ -5,31 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-)
 
-// gathered are a collector's values, by their names and labels.
-func gathered(t *testing.T, c prometheus.Collector) map[string]float64 {
-	t.Helper()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(c)
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	values := map[string]float64{}
-	for _, family := range families {
-		for _, m := range family.GetMetric() {
-			name := family.GetName()
-			for _, label := range m.GetLabel() {
-				name += " " + label.GetValue()
-			}
-			values[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
-		}
-	}
-	return values
-}
+	"github.com/kontorhq/kontor/internal/kit/seriestest"
+)
 
 func TestTheStateOfADestinationIsShownWhateverItIs(t *testing.T) {
 	d := newDesk(t)
@@ -47,7 +26,7 @@ func TestTheStateOfADestinationIsShownWhateverItIs(t *testing.T) {
 	for _, target := range []*Target{closed, open} {
 		d.registry.entries[Ref{Name: target.Name}] = &Entry{d: d.Destinations, target: target, usedAt: now}
 	}
-	got := gathered(t, newStates(d.Destinations))
+	got := seriestest.Values(t, newStates(d.Destinations))
 	for name, want := range map[string]float64{
 		"kontor_destination_held calm breaker": 0, "kontor_destination_held calm auth": 0, "kontor_destination_held broken breaker": 1,
 		"kontor_destination_breaker calm closed": 1, "kontor_destination_breaker calm open": 0, "kontor_destination_breaker broken open": 1,

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/egress"
+	"github.com/kontorhq/kontor/internal/kit/seriestest"
 )
 
 // answer is what some request came to.
@@ -254,7 +255,7 @@ func TestChangesAreSeenWithinASecondAndNothingIsAskedWhenNothingIsUsed(t *testin
 	if b := h.read("api").State.Breaker; b.Requests != 1 {
 		t.Fatalf("what was learned last is lost: %+v", b)
 	}
-	if got := gathered(t, newStates(node))["kontor_destination_held api operator"]; got != 1 {
+	if got := seriestest.Values(t, newStates(node))["kontor_destination_held api operator"]; got != 1 {
 		t.Error("the hold is not shown")
 	}
 	idle := h.node()

@@ -11,29 +11,8 @@ import (
 
 	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/ids"
+	"github.com/kontorhq/kontor/internal/kit/seriestest"
 )
-
-// gathered are the values of the limits' own collector, by their names and labels.
-func gathered(t *testing.T, l *Limits) map[string]float64 {
-	t.Helper()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(newSlots(l))
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	values := map[string]float64{}
-	for _, family := range families {
-		for _, m := range family.GetMetric() {
-			name := family.GetName()
-			for _, label := range m.GetLabel() {
-				name += " " + label.GetValue()
-			}
-			values[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
-		}
-	}
-	return values
-}
 
 func TestEachLimitTellsWhatItAllowsAndWhatWasUsed(t *testing.T) {
 	t.Parallel()
@@ -48,7 +27,7 @@ func TestEachLimitTellsWhatItAllowsAndWhatWasUsed(t *testing.T) {
 	l.Define(queue, 1, []Window{{100, 0}})
 	told := func(name string) float64 {
 		t.Helper()
-		value, is := gathered(t, l)[name]
+		value, is := seriestest.Values(t, newSlots(l))[name]
 		if !is {
 			t.Errorf("%s is not told", name)
 		}
@@ -62,7 +41,7 @@ func TestEachLimitTellsWhatItAllowsAndWhatWasUsed(t *testing.T) {
 			t.Errorf("%s is %v, not %v", name, got, want)
 		}
 	}
-	if _, is := gathered(t, l)["kontor_limit_slots destination/api/* 1"]; is {
+	if _, is := seriestest.Values(t, newSlots(l))["kontor_limit_slots destination/api/* 1"]; is {
 		t.Error("the limits of limit keys are told as one")
 	}
 
@@ -104,7 +83,7 @@ func TestWhoDoesNotComeBackDoesNotWait(t *testing.T) {
 		l.Take([]Key{key}, 1, 1)
 		now = now.plus(time.Hour)
 	}
-	if got := gathered(t, l)["kontor_limit_waited_seconds_total queue/emails"]; got != 2*idleAfter.Seconds() {
+	if got := seriestest.Values(t, newSlots(l))["kontor_limit_waited_seconds_total queue/emails"]; got != 2*idleAfter.Seconds() {
 		t.Errorf("waited %v s", got)
 	}
 }
@@ -116,7 +95,7 @@ func TestLimitsAreNamedUpToABound(t *testing.T) {
 	for i := range 2 * namesMax {
 		l.Define(Key{source.New(), fmt.Sprintf("queue/%d", i)}, 1, []Window{{1, time.Second}})
 	}
-	if got := gathered(t, l); len(got) != 3*namesMax+2 {
+	if got := seriestest.Values(t, newSlots(l)); len(got) != 3*namesMax+2 {
 		t.Errorf("there are %d series", len(got))
 	}
 }

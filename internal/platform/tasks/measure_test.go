@@ -8,39 +8,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/kontorhq/kontor/internal/kit/series"
+	"github.com/kontorhq/kontor/internal/kit/seriestest"
 )
-
-// gathered are the values of collectors, by their names and labels; of a histogram, how much was observed.
-func gathered(b *bench, collectors ...prometheus.Collector) map[string]float64 {
-	b.Helper()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors...)
-	families, err := registry.Gather()
-	if err != nil {
-		b.Fatal(err)
-	}
-	values := map[string]float64{}
-	for _, family := range families {
-		for _, m := range family.GetMetric() {
-			name := family.GetName()
-			for _, label := range m.GetLabel() {
-				name += " " + label.GetValue()
-			}
-			values[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
-		}
-	}
-	return values
-}
 
 func (b *bench) measure(node *Tasks) map[string]float64 {
 	b.Helper()
 	if err := node.Measure(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	return gathered(b, node.metrics.gauges)
+	return seriestest.Values(b, node.metrics.gauges)
 }
 
 func expect(b *bench, got map[string]float64, want map[string]float64) {
@@ -55,7 +32,7 @@ func expect(b *bench, got map[string]float64, want map[string]float64) {
 func TestWhatWaitsIsMeasuredByQueue(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{})
-	if got := gathered(b, node.metrics.gauges); len(got) != 2 {
+	if got := seriestest.Values(b, node.metrics.gauges); len(got) != 2 {
 		t.Errorf("before anything was measured there is %v", got)
 	}
 	expect(b, b.measure(node), map[string]float64{
@@ -95,7 +72,7 @@ func TestWhatCannotBeMeasuredIsNotTold(t *testing.T) {
 	if err := node.Measure(ended); err == nil {
 		t.Fatal("it was measured")
 	}
-	for name := range gathered(b, node.metrics.gauges) {
+	for name := range seriestest.Values(b, node.metrics.gauges) {
 		if strings.Contains(name, "ready") || strings.Contains(name, "letters") {
 			t.Errorf("%s is told", name)
 		}
@@ -110,12 +87,12 @@ func TestWhatIsWorkedOnIsCountedByQueue(t *testing.T) {
 	b.run(node)
 	list := b.queue(node, b.specs(2)...)
 	<-begun
-	b.until("the other one waits", func() bool { return gathered(b, node.metrics.gauges)["kontor_task_waiting default"] == 1 })
-	expect(b, gathered(b, node.metrics.gauges), map[string]float64{"kontor_task_running default": 1})
+	b.until("the other one waits", func() bool { return seriestest.Values(b, node.metrics.gauges)["kontor_task_waiting default"] == 1 })
+	expect(b, seriestest.Values(b, node.metrics.gauges), map[string]float64{"kontor_task_running default": 1})
 	close(end)
 	b.untilFinished(list...)
-	b.until("nothing is worked on", func() bool { return gathered(b, node.metrics.gauges)["kontor_task_running default"] == 0 })
-	expect(b, gathered(b, node.metrics.created, node.metrics.wait), map[string]float64{
+	b.until("nothing is worked on", func() bool { return seriestest.Values(b, node.metrics.gauges)["kontor_task_running default"] == 0 })
+	expect(b, seriestest.Values(b, node.metrics.created, node.metrics.wait), map[string]float64{
 		"kontor_task_created_total default": 2, "kontor_task_wait_seconds default": 2,
 	})
 }
@@ -126,16 +103,16 @@ func TestAnAttemptsEndIsCountedByWhatFollows(t *testing.T) {
 	node.Handle("test", Policy{MaxAttempts: 2, MinBackoff: time.Millisecond}, func(context.Context, Task) Verdict {
 		return Retry("broken", errors.New("no luck"))
 	})
-	expect(b, gathered(b, node.metrics.dead, node.metrics.retries), map[string]float64{
+	expect(b, seriestest.Values(b, node.metrics.dead, node.metrics.retries), map[string]float64{
 		"kontor_task_dead_letters_total test max_attempts": 0, "kontor_task_dead_letters_total http poison": 0, "kontor_task_retries_total http": 0,
 	})
 	b.run(node)
 	list := b.queue(node, b.specs(3)...)
 	b.untilFinished(list...)
 	b.until("all ends are counted", func() bool {
-		return gathered(b, node.metrics.dead)["kontor_task_dead_letters_total test max_attempts"] == 3
+		return seriestest.Values(b, node.metrics.dead)["kontor_task_dead_letters_total test max_attempts"] == 3
 	})
-	expect(b, gathered(b, node.metrics.attempts, node.metrics.retries, node.metrics.duration), map[string]float64{
+	expect(b, seriestest.Values(b, node.metrics.attempts, node.metrics.retries, node.metrics.duration), map[string]float64{
 		"kontor_task_attempts_total test failed": 6, "kontor_task_retries_total test": 3, "kontor_task_duration_seconds test": 6,
 	})
 	expect(b, b.measure(node), map[string]float64{"kontor_task_dead_letters_open default": 3})
@@ -147,7 +124,7 @@ func TestQueuesAreNamedUpToABound(t *testing.T) {
 	for i := range 2 * queueNamesMax {
 		node.metrics.ofQueue(fmt.Sprint(i)).created.Inc()
 	}
-	got := gathered(b, node.metrics.created)
+	got := seriestest.Values(b, node.metrics.created)
 	if others := "kontor_task_created_total " + series.Other; len(got) != queueNamesMax+1 || got[others] != queueNamesMax+1 {
 		t.Errorf("there are %d series, and %v others", len(got), got[others])
 	}
