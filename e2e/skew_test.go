@@ -74,8 +74,8 @@ func TestNodesWhoseClocksAreWrong(t *testing.T) {
 func (w *witness) shortLived(node *program, first bool, life time.Duration) {
 	w.Helper()
 	const name = "short-lived"
-	seconds, rate, atOnce := int64(life/time.Second), 10_000, 1000
-	s := tasks.QueueSettings{TaskTTLSeconds: &seconds, MaxDispatchesPerSecond: &rate, MaxBurstSize: &rate, MaxConcurrentDispatches: &atOnce}
+	seconds, rate, burst, atOnce := int64(life/time.Second), tasks.RateOf(10_000), 10_000, 1000
+	s := tasks.QueueSettings{TaskTTLSeconds: &seconds, MaxDispatchesPerSecond: &rate, MaxBurstSize: &burst, MaxConcurrentDispatches: &atOnce}
 	pause := func(until time.Time) error {
 		return node.db.InTx(w.Context(), func(ctx context.Context, tx postgres.Tx) error {
 			if first {

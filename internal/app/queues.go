@@ -56,8 +56,8 @@ func newQueuesCommand(c *cli) *cobra.Command {
 
 func queueFlags() []remoteFlag {
 	return []remoteFlag{
-		{"max-dispatches-per-second", "how many begin in a second", asNumber},
-		{"max-burst-size", "how many begin at once", asNumber},
+		{"max-dispatches-per-second", "how many begin in a second; 0.5 is one in two seconds", asDecimal},
+		{"max-burst-size", "how many begin at once, of at most a second's", asNumber},
 		{"max-concurrent-dispatches", "how many are at work at a time, on all nodes together", asNumber},
 		{"task-ttl-seconds", "after which a task that was not begun has expired", asNumber},
 		{"tombstone-ttl-seconds", "how long the name of a task stays taken after its end", asNumber},

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -42,6 +43,7 @@ type flagKind int
 const (
 	asText flagKind = iota
 	asNumber
+	asDecimal
 	asTruth
 	asTime // RFC 3339, or a duration from now
 )
@@ -62,6 +64,8 @@ func (c *cli) verb(v remoteVerb) *cobra.Command {
 			cmd.Flags().String(f.name, "", f.usage)
 		case asNumber:
 			cmd.Flags().Int64(f.name, 0, f.usage)
+		case asDecimal:
+			cmd.Flags().Float64(f.name, 0, f.usage)
 		case asTruth:
 			cmd.Flags().Bool(f.name, false, f.usage)
 		}
@@ -176,6 +180,12 @@ func (v *remoteVerb) given(cmd *cobra.Command, args []string) (map[string]any, e
 			out[name] = f.Value.String()
 		case asNumber:
 			out[name] = json.Number(f.Value.String())
+		case asDecimal:
+			value, err := cmd.Flags().GetFloat64(f.Name)
+			if err != nil {
+				wrong = err
+			}
+			out[name] = json.Number(strconv.FormatFloat(value, 'f', -1, 64)) // the contract knows no exponents
 		case asTruth:
 			out[name] = f.Value.String() == "true"
 		case asTime:

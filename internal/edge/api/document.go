@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -15,9 +16,9 @@ const depthMax = 32
 
 // document is a request body, read once: its value for validation and binding, its canonical form for the fingerprint.
 type document struct {
-	value     any             // nil, bool, int64, string, []any or map[string]any
+	value     any             // nil, bool, int64, json.Number (what has a fraction), string, []any or map[string]any
 	canonical []byte          // members sorted, no insignificant space, strings escaped in one way, numbers as written
-	problems  []fault.Problem // numbers that JSON allows and the contract does not: fractions, and beyond 64 bits
+	problems  []fault.Problem // numbers that JSON allows and the contract does not anywhere: exponents, beyond 64 bits, many decimals
 }
 
 // readDocument is stricter than encoding/json, because two readers of a body must never see two different bodies: no
@@ -232,8 +233,11 @@ func index(i int) string {
 	return fmt.Sprint(i)
 }
 
-// number reads a number. All numbers of the contract are whole and fit 64 bits; others are noted, not fatal, so
-// that they are reported together with everything else that is wrong.
+// decimalsMax is how many decimals a number of the contract has at most.
+const decimalsMax = 3
+
+// number reads a number. Those of the contract fit 64 bits or have few decimals; others are noted, not fatal, so that they are
+// reported together with everything else that is wrong.
 func (r *documentReader) number() (any, error) {
 	start := r.at
 	if r.raw[r.at] == '-' {
@@ -244,36 +248,47 @@ func (r *documentReader) number() (any, error) {
 		return nil, r.malformed("This is not a number as JSON writes it")
 	}
 	whole := r.raw[start:r.at]
-	fraction := false
+	decimals := 0
 	if r.at < len(r.raw) && r.raw[r.at] == '.' {
-		fraction = true
-		if r.at++; r.digits() == 0 {
+		r.at++
+		if decimals = r.digits(); decimals == 0 {
 			return nil, r.malformed("This is not a number as JSON writes it")
 		}
 	}
-	if r.at < len(r.raw) && (r.raw[r.at] == 'e' || r.raw[r.at] == 'E') {
-		fraction = true
-		if r.at++; r.at < len(r.raw) && (r.raw[r.at] == '+' || r.raw[r.at] == '-') {
-			r.at++
-		}
-		if r.digits() == 0 {
-			return nil, r.malformed("This is not a number as JSON writes it")
-		}
+	exponent, err := r.exponent()
+	if err != nil {
+		return nil, err
 	}
-	r.canonical = append(r.canonical, r.raw[start:r.at]...)
-	if fraction {
-		r.note("must be a whole number, written without a fraction or an exponent")
-		return int64(0), nil
-	}
-	value, ok := parseInt64(whole)
-	if !ok {
+	text := r.raw[start:r.at]
+	r.canonical = append(r.canonical, text...)
+	value, fits := parseInt64(whole)
+	switch {
+	case exponent || decimals > decimalsMax:
+		r.note("must be a number without an exponent, of at most %d decimals", decimalsMax)
+	case !fits:
 		r.note("must fit a 64-bit integer")
+	case decimals > 0:
+		return json.Number(text), nil
 	}
 	return value, nil
 }
 
-func (r *documentReader) note(detail string) {
-	r.problems = append(r.problems, fault.Problem{Param: pointer(r.path), Detail: detail})
+// exponent tells whether the number goes on with one.
+func (r *documentReader) exponent() (bool, error) {
+	if r.at == len(r.raw) || r.raw[r.at] != 'e' && r.raw[r.at] != 'E' {
+		return false, nil
+	}
+	if r.at++; r.at < len(r.raw) && (r.raw[r.at] == '+' || r.raw[r.at] == '-') {
+		r.at++
+	}
+	if r.digits() == 0 {
+		return false, r.malformed("This is not a number as JSON writes it")
+	}
+	return true, nil
+}
+
+func (r *documentReader) note(detail string, args ...any) {
+	r.problems = append(r.problems, fault.Problem{Param: pointer(r.path), Detail: fmt.Sprintf(detail, args...)})
 }
 
 func (r *documentReader) digits() int {

@@ -34,7 +34,7 @@ type shownQueue struct {
 	State                   string          `json:"state"`
 	PausedUntil             stamp           `json:"paused_until"`
 	PauseReason             nullable        `json:"pause_reason"`
-	MaxDispatchesPerSecond  int             `json:"max_dispatches_per_second"`
+	MaxDispatchesPerSecond  tasks.Rate      `json:"max_dispatches_per_second"`
 	MaxBurstSize            int             `json:"max_burst_size"`
 	MaxConcurrentDispatches int             `json:"max_concurrent_dispatches"`
 	RetryConfig             json.RawMessage `json:"retry_config"`
@@ -102,12 +102,20 @@ func intOf(n *int32) *int {
 	return &wide
 }
 
+func rateOf(n *float64) *tasks.Rate {
+	if n == nil {
+		return nil
+	}
+	rate := tasks.RateOf(*n)
+	return &rate
+}
+
 // CreateQueue answers POST /v1/queues.
 func (s *Server) CreateQueue(ctx context.Context, r CreateQueueRequestObject) (CreateQueueResponseObject, error) {
 	b := r.Body
 	made, err := s.queueCommand(ctx, http.StatusCreated, func(ctx context.Context, tx postgres.Tx) (tasks.Queue, error) {
 		return s.deps.Tasks.CreateQueue(ctx, tx, org(ctx), b.Name, tasks.QueueSettings{
-			MaxDispatchesPerSecond: intOf(b.MaxDispatchesPerSecond), MaxBurstSize: intOf(b.MaxBurstSize),
+			MaxDispatchesPerSecond: rateOf(b.MaxDispatchesPerSecond), MaxBurstSize: intOf(b.MaxBurstSize),
 			MaxConcurrentDispatches: intOf(b.MaxConcurrentDispatches), RetryConfig: retryOf(b.RetryConfig),
 			TaskTTLSeconds: b.TaskTTLSeconds, TombstoneTTLSeconds: b.TombstoneTTLSeconds,
 		})
@@ -121,7 +129,7 @@ func (s *Server) UpdateQueue(ctx context.Context, r UpdateQueueRequestObject) (U
 	b := r.Body
 	return s.queueCommand(ctx, http.StatusOK, func(ctx context.Context, tx postgres.Tx) (tasks.Queue, error) {
 		return s.deps.Tasks.UpdateQueue(ctx, tx, org(ctx), r.Queue, valueOf(b.Version), tasks.QueueSettings{
-			MaxDispatchesPerSecond: intOf(b.MaxDispatchesPerSecond), MaxBurstSize: intOf(b.MaxBurstSize),
+			MaxDispatchesPerSecond: rateOf(b.MaxDispatchesPerSecond), MaxBurstSize: intOf(b.MaxBurstSize),
 			MaxConcurrentDispatches: intOf(b.MaxConcurrentDispatches), RetryConfig: retryOf(b.RetryConfig),
 			TaskTTLSeconds: b.TaskTTLSeconds, TombstoneTTLSeconds: b.TombstoneTTLSeconds,
 		})

@@ -1820,7 +1820,7 @@ type Queue struct {
 	CreatedAt               time.Time `json:"created_at"`
 	MaxBurstSize            int32     `json:"max_burst_size"`
 	MaxConcurrentDispatches int32     `json:"max_concurrent_dispatches"`
-	MaxDispatchesPerSecond  int32     `json:"max_dispatches_per_second"`
+	MaxDispatchesPerSecond  float64   `json:"max_dispatches_per_second"`
 
 	// Name 1 to 100 letters, digits and hyphens.
 	//
@@ -1846,14 +1846,14 @@ type QueueState string
 
 // QueueChange defines model for QueueChange.
 type QueueChange struct {
-	// MaxBurstSize How many at once. A fifth of the rate, if left out.
+	// MaxBurstSize How many at once, of at most what comes in a second. A fifth of the rate, if left out.
 	MaxBurstSize *int32 `json:"max_burst_size,omitempty"`
 
 	// MaxConcurrentDispatches At work at a time, on all nodes together. 100, if left out.
 	MaxConcurrentDispatches *int32 `json:"max_concurrent_dispatches,omitempty"`
 
-	// MaxDispatchesPerSecond 50, if left out.
-	MaxDispatchesPerSecond *int32 `json:"max_dispatches_per_second,omitempty"`
+	// MaxDispatchesPerSecond With at most three decimals: 0.5 is one in any two seconds, 2.5 is five in any two. 50, if left out.
+	MaxDispatchesPerSecond *float64 `json:"max_dispatches_per_second,omitempty"`
 
 	// RetryConfig How often and when a task is tried again. What is left out is as the preset has it, or the default.
 	RetryConfig *RetryConfig `json:"retry_config,omitempty"`
@@ -1891,14 +1891,14 @@ type QueuePage struct {
 
 // QueueRequest defines model for QueueRequest.
 type QueueRequest struct {
-	// MaxBurstSize How many at once. A fifth of the rate, if left out.
+	// MaxBurstSize How many at once, of at most what comes in a second. A fifth of the rate, if left out.
 	MaxBurstSize *int32 `json:"max_burst_size,omitempty"`
 
 	// MaxConcurrentDispatches At work at a time, on all nodes together. 100, if left out.
 	MaxConcurrentDispatches *int32 `json:"max_concurrent_dispatches,omitempty"`
 
-	// MaxDispatchesPerSecond 50, if left out.
-	MaxDispatchesPerSecond *int32 `json:"max_dispatches_per_second,omitempty"`
+	// MaxDispatchesPerSecond With at most three decimals: 0.5 is one in any two seconds, 2.5 is five in any two. 50, if left out.
+	MaxDispatchesPerSecond *float64 `json:"max_dispatches_per_second,omitempty"`
 
 	// Name 1 to 100 letters, digits and hyphens.
 	//

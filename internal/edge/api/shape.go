@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"math"
 	"math/big"
 	"regexp/syntax"
@@ -24,7 +25,9 @@ type shape struct {
 	characters *[utf8.RuneSelf]bool // the only ones allowed; nil: pattern decides
 	pattern    jsonschema.Regexp
 	format     *jsonschema.Format
-	min, max   int64
+	min, max   int64    // of whole numbers
+	least      *big.Rat // of others; nil: no bound
+	most       *big.Rat
 	members    map[string]*shape
 	required   []string
 	closed     bool   // no other members
@@ -42,6 +45,7 @@ const (
 	typeNull typeSet = 1 << iota
 	typeBoolean
 	typeInteger
+	typeNumber // one that may have a fraction
 	typeString
 	typeArray
 	typeObject
@@ -99,7 +103,7 @@ func typesOf(s *jsonschema.Schema) typeSet {
 		return typeAny
 	}
 	names := map[string]typeSet{
-		"null": typeNull, "boolean": typeBoolean, "integer": typeInteger, "number": typeInteger, "string": typeString,
+		"null": typeNull, "boolean": typeBoolean, "integer": typeInteger, "number": typeInteger | typeNumber, "string": typeString,
 		"array": typeArray, "object": typeObject,
 	}
 	var set typeSet
@@ -147,16 +151,21 @@ func onlyCharacters(pattern string) *[utf8.RuneSelf]bool {
 }
 
 func (f *shape) setRange(s *jsonschema.Schema) bool {
-	f.min, f.max = math.MinInt64, math.MaxInt64
-	return setBound(&f.min, s.Minimum) && setBound(&f.max, s.Maximum)
+	f.min, f.max, f.least, f.most = math.MinInt64, math.MaxInt64, s.Minimum, s.Maximum
+	return setBound(&f.min, s.Minimum, true) && setBound(&f.max, s.Maximum, false)
 }
 
-func setBound(bound *int64, value *big.Rat) bool {
+// setBound rounds a bound to the next whole number within it.
+func setBound(bound *int64, value *big.Rat, up bool) bool {
 	if value == nil {
 		return true
 	}
-	*bound = value.Num().Int64()
-	return value.IsInt() && value.Num().IsInt64()
+	whole := new(big.Int).Div(value.Num(), value.Denom()) // rounded down
+	if up && !value.IsInt() {
+		whole.Add(whole, big.NewInt(1))
+	}
+	*bound = whole.Int64()
+	return whole.IsInt64()
 }
 
 func (f *shape) setMembers(s *jsonschema.Schema, depth int) bool {
@@ -200,6 +209,8 @@ func (f *shape) accepts(value any) bool {
 		return f.types&typeString != 0 && f.acceptsText(v)
 	case int64:
 		return f.types&typeInteger != 0 && f.enum == nil && v >= f.min && v <= f.max
+	case json.Number:
+		return f.types&typeNumber != 0 && f.enum == nil && f.acceptsDecimal(v)
 	case bool:
 		return f.types&typeBoolean != 0 && f.enum == nil
 	case nil:
@@ -207,6 +218,11 @@ func (f *shape) accepts(value any) bool {
 	default:
 		return false
 	}
+}
+
+func (f *shape) acceptsDecimal(text json.Number) bool {
+	n, ok := new(big.Rat).SetString(string(text))
+	return ok && (f.least == nil || n.Cmp(f.least) >= 0) && (f.most == nil || n.Cmp(f.most) <= 0)
 }
 
 func (f *shape) acceptsObject(object map[string]any) bool {
@@ -270,23 +286,27 @@ func (f *shape) acceptsText(text string) bool {
 	return f.format == nil || f.format.Validate(text) == nil
 }
 
-// badNames finds the members whose names are not allowed.
-func (f *shape) badNames(value any, path []string) []fault.Problem {
+// unseen finds what the validator does not know the place of, or lets pass: names of members that are not allowed, and 12.00 where
+// a whole number is wanted. Who writes that may mean another unit.
+func (f *shape) unseen(value any, path []string) []fault.Problem {
 	var found []fault.Problem
-	object, _ := value.(map[string]any)
 	if f == nil {
 		return nil
 	}
+	if _, decimal := value.(json.Number); decimal && f.types&typeInteger != 0 && f.types&typeNumber == 0 {
+		found = append(found, fault.Problem{Param: pointer(path), Detail: "must be a whole number, written without a fraction or an exponent"})
+	}
+	object, _ := value.(map[string]any)
 	for name, member := range object {
 		at := append(slices.Clone(path), name)
 		if f.names != nil && !f.names.acceptsText(name) {
 			found = append(found, fault.Problem{Param: pointer(at), Detail: "has a name that is empty or too long"})
 		}
-		found = append(found, f.members[name].badNames(member, at)...)
+		found = append(found, f.members[name].unseen(member, at)...)
 	}
 	array, _ := value.([]any)
 	for i, item := range array {
-		found = append(found, f.items.badNames(item, append(slices.Clone(path), strconv.Itoa(i)))...)
+		found = append(found, f.items.unseen(item, append(slices.Clone(path), strconv.Itoa(i)))...)
 	}
 	return found
 }

@@ -58,6 +58,21 @@ func TestQueuesOverTheAPI(t *testing.T) {
 		t.Fatal(made)
 	}
 	n.refused("queue_exists", n.post("/v1/queues", `{"name":"emails"}`))
+	slow := n.must(http.StatusCreated, n.post("/v1/queues", `{"name":"slow","max_dispatches_per_second":0.50}`))
+	if text(slow.json, "max_dispatches_per_second") != "0.5" || text(slow.json, "max_burst_size") != "1" {
+		t.Fatal(slow)
+	}
+	if a := n.must(http.StatusOK, n.send(http.MethodPatch, "/v1/queues/slow", `{"max_dispatches_per_second":33.333}`)); text(a.json, "max_dispatches_per_second") != "33.333" {
+		t.Fatal(a)
+	}
+	for number, why := range map[string]string{
+		"0": "must be at least 0.001", "0.0005": "of at most 3 decimals", "1e2": "without an exponent", "100000.001": "must be at most 100000", `"1"`: "must be a number, not text",
+	} {
+		if a := n.refused("invalid_request", n.post("/v1/queues", `{"name":"x","max_dispatches_per_second":`+number+`}`)); !strings.Contains(text(a.json, "detail"), why) {
+			t.Error(number, a)
+		}
+	}
+	n.must(http.StatusOK, n.send(http.MethodDelete, "/v1/queues/slow", ""))
 	n.refused("invalid_request", n.post("/v1/queues", `{"name":"e mails"}`))
 	n.refused("queue_invalid", n.post("/v1/queues", `{"name":"x","retry_config":{"min_backoff_seconds":60,"max_backoff_seconds":1}}`))
 	version := text(made.json, "version")

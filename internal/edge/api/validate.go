@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/url"
 	"slices"
@@ -113,13 +114,14 @@ func (o *operation) checkBody(d document) []fault.Problem {
 		return found
 	}
 	err := o.body.Validate(d.value)
+	found = append(slices.Clip(found), o.shape.unseen(d.value, nil)...)
 	if err == nil {
 		return found
 	}
-	found = slices.Clip(found)
-	for _, problem := range append(describe(err), o.shape.badNames(d.value, nil)...) {
-		known := slices.ContainsFunc(d.problems, func(p fault.Problem) bool { return p.Param == problem.Param })
-		if !known { // a fraction was told already; what the schema says of its stand-in would mislead
+	told := found
+	for _, problem := range describe(err) {
+		known := slices.ContainsFunc(told, func(p fault.Problem) bool { return p.Param == problem.Param })
+		if !known { // what the schema says of a number's stand-in would mislead
 			found = append(found, problem)
 		}
 	}
@@ -211,9 +213,9 @@ func findings(e *jsonschema.ValidationError) []fault.Problem {
 	case *kind.Enum:
 		return one("must be one of %s", strings.Trim(strings.ReplaceAll(fmt.Sprint(k.Want), " ", ", "), "[]"))
 	case *kind.Minimum:
-		return one("must be at least %s", k.Want.RatString())
+		return one("must be at least %s", decimal(k.Want))
 	case *kind.Maximum:
-		return one("must be at most %s", k.Want.RatString())
+		return one("must be at most %s", decimal(k.Want))
 	case *kind.MinLength:
 		return one(mustHave+"least %s", counted(k.Want, "character"))
 	case *kind.MaxLength:
@@ -231,6 +233,14 @@ func findings(e *jsonschema.ValidationError) []fault.Problem {
 	default:
 		return one("is not as the contract has it")
 	}
+}
+
+// decimal writes a bound as the contract does.
+func decimal(bound *big.Rat) string {
+	if bound.IsInt() {
+		return bound.RatString()
+	}
+	return strings.TrimRight(bound.FloatString(decimalsMax), "0")
 }
 
 func counted(n int, what string) string {

@@ -15,7 +15,7 @@ import (
 const insertQueueSQL = `
 	insert into task_queue as q (org_id, name, max_dispatches_per_second, max_burst_size, max_concurrent_dispatches, retry_config,
 		task_ttl_seconds, tombstone_ttl_seconds, version, created_at, updated_at)
-	values ($1, $2, $3, $4, $5, $6, $7, $8, (extract(epoch from clock_timestamp()) * 1000)::bigint, now(), now())
+	values ($1, $2, $3::bigint / 1000.0, $4, $5, $6, $7, $8, (extract(epoch from clock_timestamp()) * 1000)::bigint, now(), now())
 	on conflict on constraint task_queue_pkey do nothing
 	returning ` + queueColumns
 
@@ -26,7 +26,7 @@ func (t *Tasks) CreateQueue(ctx context.Context, tx postgres.Tx, org ids.ID, nam
 		RetryConfig: []byte("{}"), TaskTTLSeconds: taskTTLDefault, TombstoneTTLSeconds: tombstoneTTLDefault,
 	})
 	if s.MaxBurstSize == nil {
-		q.MaxBurstSize = max(1, (q.MaxDispatchesPerSecond+burstShare-1)/burstShare)
+		q.MaxBurstSize = max(1, q.MaxDispatchesPerSecond.part(burstShare))
 	}
 	if err := q.validate(); err != nil {
 		return Queue{}, err

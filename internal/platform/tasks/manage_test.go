@@ -63,7 +63,7 @@ func TestAQueueIsMadeChangedAndDeleted(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{})
 	node.Handle("test", Policy{}, func(context.Context, Task) Verdict { return Succeeded() })
-	q := b.makeQueue(node, "emails", QueueSettings{MaxDispatchesPerSecond: at(12)})
+	q := b.makeQueue(node, "emails", QueueSettings{MaxDispatchesPerSecond: at(12 * onePerSecond)})
 	if q.State != QueueRunning || q.MaxBurstSize != 3 || q.MaxConcurrentDispatches != 100 || q.TaskTTLSeconds != 31*86400 || q.TombstoneTTLSeconds != 3600 ||
 		!strings.Contains(string(q.RetryConfig), `"max_attempts": 20`) || q.Version == 0 {
 		t.Fatalf("%+v", q)
@@ -73,13 +73,13 @@ func TestAQueueIsMadeChangedAndDeleted(t *testing.T) {
 		return err
 	})
 	b.refused(ErrQueueInvalid, func(ctx context.Context, tx postgres.Tx) error {
-		_, err := node.CreateQueue(ctx, tx, b.org, "a b", QueueSettings{MaxDispatchesPerSecond: at(0), RetryConfig: []byte(`{"jitter": 2}`)})
+		_, err := node.CreateQueue(ctx, tx, b.org, "a b", QueueSettings{MaxDispatchesPerSecond: at(Rate(0)), RetryConfig: []byte(`{"jitter": 2}`)})
 		return err
 	})
 	changed := do(b, func(ctx context.Context, tx postgres.Tx) (Queue, error) {
-		return node.UpdateQueue(ctx, tx, b.org, "emails", q.Version, QueueSettings{MaxDispatchesPerSecond: at(7), RetryConfig: []byte(`{"max_attempts":3}`)})
+		return node.UpdateQueue(ctx, tx, b.org, "emails", q.Version, QueueSettings{MaxDispatchesPerSecond: at(RateOf(0.5)), RetryConfig: []byte(`{"max_attempts":3}`)})
 	})
-	if changed.MaxDispatchesPerSecond != 7 || changed.MaxBurstSize != 3 || changed.Version != q.Version+1 || !strings.Contains(string(changed.RetryConfig), `"max_attempts": 3`) {
+	if changed.MaxDispatchesPerSecond != 500 || changed.MaxBurstSize != 3 || changed.Version != q.Version+1 || !strings.Contains(string(changed.RetryConfig), `"max_attempts": 3`) {
 		t.Fatalf("%+v", changed)
 	}
 	b.refused(ErrQueueChanged, func(ctx context.Context, tx postgres.Tx) error {

@@ -17,8 +17,8 @@ type Queue struct {
 	State                   string // one of the Queue constants
 	PausedUntil             time.Time
 	PauseReason             string
-	MaxDispatchesPerSecond  int
-	MaxBurstSize            int    // dispatches at once: within MaxBurstSize/MaxDispatchesPerSecond seconds
+	MaxDispatchesPerSecond  Rate
+	MaxBurstSize            int    // dispatches at once, of at most a second's; see Rate.windows
 	MaxConcurrentDispatches int    // on all nodes together
 	RetryConfig             []byte // JSON
 	TaskTTLSeconds          int64  // a task that was not begun by then has expired
@@ -36,7 +36,7 @@ const (
 
 // QueueSettings are what people set of a queue. What is nil is left as it is, or gets its default.
 type QueueSettings struct {
-	MaxDispatchesPerSecond  *int
+	MaxDispatchesPerSecond  *Rate
 	MaxBurstSize            *int
 	MaxConcurrentDispatches *int
 	RetryConfig             []byte
@@ -46,10 +46,11 @@ type QueueSettings struct {
 
 // The defaults and bounds of a queue's settings.
 const (
-	dispatchesPerSecondDefault  = 50
+	dispatchesPerSecondDefault  = 50 * onePerSecond
 	burstShare                  = 5 // a burst is a fifth of the rate
 	concurrentDispatchesDefault = 100
-	dispatchesPerSecondMost     = 100_000
+	dispatchesPerSecondMost     = 100_000 * onePerSecond
+	burstMost                   = 100_000
 	concurrentDispatchesMost    = 100_000
 	taskTTLDefault              = 31 * 24 * 3600
 	taskTTLMost                 = 366 * 24 * 3600
@@ -82,8 +83,10 @@ func (q *Queue) validate() error {
 	if !regexp.MustCompile(queueNamePattern).MatchString(q.Name) {
 		p.add("name", "It has 1 to 100 letters, digits and hyphens.")
 	}
-	p.between("max_dispatches_per_second", int64(q.MaxDispatchesPerSecond), 1, dispatchesPerSecondMost)
-	p.between("max_burst_size", int64(q.MaxBurstSize), 1, dispatchesPerSecondMost)
+	if q.MaxDispatchesPerSecond < 1 || q.MaxDispatchesPerSecond > dispatchesPerSecondMost {
+		p.add("max_dispatches_per_second", "It must be between %s and %s.", Rate(1), dispatchesPerSecondMost)
+	}
+	p.between("max_burst_size", int64(q.MaxBurstSize), 1, burstMost)
 	p.between("max_concurrent_dispatches", int64(q.MaxConcurrentDispatches), 1, concurrentDispatchesMost)
 	p.between("task_ttl_seconds", q.TaskTTLSeconds, 1, taskTTLMost)
 	p.between("tombstone_ttl_seconds", q.TombstoneTTLSeconds, 0, tombstoneTTLMost)
@@ -108,13 +111,5 @@ func wholeRetry(raw []byte) ([]byte, []fault.Problem) {
 
 // windows are the queue's limits.
 func (q *Queue) windows() []limits.Window {
-	windows := []limits.Window{
-		{Limit: int64(q.MaxConcurrentDispatches)},
-		{Limit: int64(q.MaxDispatchesPerSecond), Period: time.Second},
-	}
-	if q.MaxBurstSize < q.MaxDispatchesPerSecond {
-		period := time.Duration(q.MaxBurstSize) * time.Second / time.Duration(q.MaxDispatchesPerSecond)
-		windows = append(windows, limits.Window{Limit: int64(q.MaxBurstSize), Period: period})
-	}
-	return windows
+	return append(q.MaxDispatchesPerSecond.windows(q.MaxBurstSize), limits.Window{Limit: int64(q.MaxConcurrentDispatches)})
 }

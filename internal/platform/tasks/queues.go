@@ -49,8 +49,8 @@ const (
 
 // hot
 const readQueuesSQL = `
-	select n.n, q.state, extract(epoch from q.paused_until - statement_timestamp())::float8, q.max_dispatches_per_second, q.max_burst_size,
-		q.max_concurrent_dispatches, q.retry_config, q.version
+	select n.n, q.state, extract(epoch from q.paused_until - statement_timestamp())::float8, (q.max_dispatches_per_second * 1000)::bigint,
+		q.max_burst_size, q.max_concurrent_dispatches, q.retry_config, q.version
 	from unnest($1::uuid[], $2::text[]) with ordinality as n (org_id, name, n)
 	join task_queue q on q.org_id = n.org_id and q.name = n.name`
 

@@ -17,7 +17,7 @@ import (
 const queueColumns = `q.org_id, q.name,
 		case when q.state = 'paused' and q.paused_until <= statement_timestamp() then 'running' else q.state end,
 		case when q.paused_until > statement_timestamp() then q.paused_until end, coalesce(q.pause_reason, ''),
-		q.max_dispatches_per_second, q.max_burst_size, q.max_concurrent_dispatches, q.retry_config, q.task_ttl_seconds,
+		(q.max_dispatches_per_second * 1000)::bigint, q.max_burst_size, q.max_concurrent_dispatches, q.retry_config, q.task_ttl_seconds,
 		q.tombstone_ttl_seconds, q.version, q.created_at, q.updated_at`
 
 const (

@@ -10,7 +10,7 @@ import (
 
 const updateQueueSQL = `
 	update task_queue q
-	set max_dispatches_per_second = $3, max_burst_size = $4, max_concurrent_dispatches = $5, retry_config = $6, task_ttl_seconds = $7,
+	set max_dispatches_per_second = $3::bigint / 1000.0, max_burst_size = $4, max_concurrent_dispatches = $5, retry_config = $6, task_ttl_seconds = $7,
 		tombstone_ttl_seconds = $8, version = q.version + 1, updated_at = now()
 	where q.org_id = $1 and q.name = $2
 	returning ` + queueColumns
