@@ -189,7 +189,7 @@ func (s *Server) clearStale() error {
 func socketDir(root string, a account) (string, error) {
 	const pathMax = 103 - len("/.s.PGSQL.65535") // 103: macOS has four bytes less
 	dir := filepath.Join(root, "run")
-	if len(dir) <= pathMax {
+	if len(dir) <= pathMax && !strings.Contains(dir, ",") { // by commas a URL divides its hosts, and PostgreSQL its socket directories
 		return dir, nil
 	}
 	sum := sha256.Sum256([]byte(root))
@@ -199,7 +199,7 @@ func socketDir(root string, a account) (string, error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("the path is too long for a socket and there is no temporary directory with a shorter one: use a directory of at most %d bytes", pathMax-len("/run"))
+	return "", fmt.Errorf("the path is too long for a socket, or has a comma, and there is no temporary directory with a shorter one: use a directory of at most %d bytes", pathMax-len("/run"))
 }
 
 // makeSocketDir makes it empty and closed to others. Under a shared temporary directory another user may have made it

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -123,8 +124,9 @@ func (s *Server) start(ctx context.Context) (err error) {
 func (s *Server) URL(database string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	query := url.Values{"host": {s.sockets}, "port": {strconv.Itoa(s.port)}}
-	u := url.URL{Scheme: "postgres", User: url.User(User), Path: "/" + database, RawQuery: query.Encode()}
+	query := url.Values{"host": {s.sockets}, "port": {strconv.Itoa(s.port)}}.Encode()
+	query = strings.ReplaceAll(query, "+", "%20") // where HTML has a space, PostgreSQL has a plus
+	u := url.URL{Scheme: "postgres", User: url.User(User), Path: "/" + database, RawQuery: query}
 	return u.String()
 }
 

@@ -17,7 +17,7 @@ import (
 
 func TestDataSurvivesARestartOfTheOwner(t *testing.T) {
 	t.Parallel()
-	dir := scratch(t)
+	dir := filepath.Join(scratch(t), "Müller & Söhne 1+1")
 	first := start(t, pgserver.Config{Dir: dir})
 	must(t, first.CreateDatabase(t.Context(), "shop"))
 	must(t, first.CreateDatabase(t.Context(), "shop")) // there already: fine
@@ -36,7 +36,7 @@ func TestDataSurvivesARestartOfTheOwner(t *testing.T) {
 
 func TestDefaultsAreDurableAndSettingsWin(t *testing.T) {
 	t.Parallel()
-	s := start(t, pgserver.Config{Dir: scratch(t), Settings: map[string]string{"work_mem": "7MB"}})
+	s := start(t, pgserver.Config{Dir: filepath.Join(scratch(t), "a, b"), Settings: map[string]string{"work_mem": "7MB"}})
 	for name, want := range map[string]string{
 		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "data_checksums": "on",
 		"listen_addresses": "127.0.0.1", "work_mem": "7MB", "jit": "off", "TimeZone": "UTC",
