@@ -48,6 +48,8 @@ func (c *csvReader) readColumns() error {
 		switch before, twice := seen[name]; {
 		case name == "":
 			fail("column %d of the file has no name", n+1)
+		case strings.Contains(name, "\r"):
+			fail("the lines end in carriage returns alone; make them line feeds, as with tr '\\r' '\\n'")
 		case twice:
 			fail("the columns %d and %d of the file have the same name %q", before+1, n+1, name)
 		case !utf8.ValidString(name):

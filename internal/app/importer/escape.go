@@ -63,10 +63,16 @@ func escapeJSON(value any) (string, error) {
 	return string(quoted[1 : len(quoted)-1]), nil
 }
 
+// emptyMark is what escapeURL makes of an empty value, for setPath to see.
+const emptyMark = "\x00"
+
 // escapeURL percent-encodes everything that has a meaning in a path or a query.
 func escapeURL(value any) string {
 	const upperHex = "0123456789ABCDEF"
 	text := fmt.Sprint(value)
+	if text == "" {
+		return emptyMark
+	}
 	var b strings.Builder
 	for i := range len(text) {
 		c := text[i]

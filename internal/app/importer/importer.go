@@ -196,6 +196,18 @@ func (i *Import) delimiter() rune {
 	}
 }
 
+// checkDelimiter refuses a file whose only column is named as if there were several, unless somebody says that it is so.
+func (i *Import) checkDelimiter(columns []string) error {
+	if len(columns) != 1 || i.Delimiter != 0 {
+		return nil
+	}
+	at := strings.IndexAny(columns[0], ",;|\t")
+	if at < 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: the file has one column, %q; say by which character its fields are divided, %q perhaps", ErrImport, columns[0], columns[0][at])
+}
+
 // defaultName names an import by its file and how that begins: another file of the same name is another import.
 func (i *Import) defaultName(beginning string) string {
 	base, _, _ := strings.Cut(filepath.Base(i.Path), ".")

@@ -82,6 +82,8 @@ func TestProblemsNameTheirPlace(t *testing.T) {
 	}{
 		{"x.csv", "", "its first line must name the columns"},
 		{"x.csv", "a,b,,a\n", "line 1, column 5: column 3 of the file has no name\nline 1, column 6: the columns 1 and 4 of the file have the same name \"a\""},
+		{"x.csv", "a,b\r1,2\r3,4\r", "line 1, column 3: the lines end in carriage returns alone"},
+		{"x.csv", "a;b\n1;2\n", "the file has one column, \"a;b\"; say by which character its fields are divided, ';' perhaps"},
 		{"x.csv", "a,b\n1,2\n3\n", "line 3: the record has another number of fields than the first line, which has 2"},
 		{"x.csv", "a,b\n1,x\"y\n", "line 2, column 4: a quote in a field that does not begin with one"},
 		{"x.csv", "a,b\n1,\"x\ny\"z\n", "line 3, column 2: a quote within a quoted field must be doubled; take such quotes as they are with lazy quotes (the record begins in line 2)"},

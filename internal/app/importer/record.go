@@ -87,7 +87,11 @@ func (i *Import) first(head io.Reader, l *layout) (record, error) {
 		return i.records(head, *l, l.begin, 0).next()
 	}
 	header := i.csv(head, *l, l.begin, 0)
-	if err := header.readColumns(); err != nil {
+	err := header.readColumns()
+	if err == nil {
+		err = i.checkDelimiter(header.columns)
+	}
+	if err != nil {
 		return record{}, &layoutError{err}
 	}
 	l.columns, l.begin = header.columns, l.begin+header.in.InputOffset()

@@ -212,11 +212,16 @@ func setPath(t *Task, text string) error {
 	case strings.ContainsAny(t.Path, " \t\r\n#"):
 		return fmt.Errorf("%q has a character that a path may not have", text)
 	}
-	for segment := range strings.SplitSeq(t.Path, "/") {
-		if segment == "." || segment == ".." {
-			return fmt.Errorf("%q leads elsewhere", text)
+	path, _, _ := strings.Cut(t.Path, "?")
+	for segment := range strings.SplitSeq(path, "/") {
+		switch trimmed := strings.ReplaceAll(segment, emptyMark, ""); {
+		case trimmed == "." || trimmed == "..":
+			return fmt.Errorf("%q leads elsewhere", strings.ReplaceAll(text, emptyMark, ""))
+		case trimmed == "" && segment != "":
+			return fmt.Errorf("%q leads elsewhere, because a field in it is empty", strings.ReplaceAll(text, emptyMark, ""))
 		}
 	}
+	t.Path = strings.ReplaceAll(t.Path, emptyMark, "")
 	return nil
 }
 

@@ -58,7 +58,7 @@ func TestBodies(t *testing.T) {
 
 func TestPathsHeadersAndKeys(t *testing.T) {
 	t.Parallel()
-	const record = `{"id":"a/../b?x=1&y#é","plain":"p-1","line":"a\r\nX-Admin: 1","long":"` + "llllllllll" + `"}`
+	const record = `{"id":"a/../b?x=1&y#é","plain":"p-1","line":"a\r\nX-Admin: 1","none":"","long":"` + "llllllllll" + `"}`
 	task, err := one(t, record, importer.TemplateText{
 		Path: `/c/{{.id}}/{{.plain}}?q={{.id}}&r={{raw .plain}}`, Headers: map[string]string{"x-tenant": "{{.plain}}", "X-Fixed": "f"},
 		Name: "n-{{.plain}}", LimitKey: "{{.plain}}", OrderingKey: " {{.plain}} ", FairnessKey: "f{{.plain}}", Body: "{}",
@@ -71,6 +71,9 @@ func TestPathsHeadersAndKeys(t *testing.T) {
 	if task, err = one(t, record, importer.TemplateText{UniqueKey: "u{{.plain}}"}); err != nil || task.UniqueKey != "up-1" || task.Name != "" {
 		t.Errorf("%+v: %v", task, err)
 	}
+	if task, err = one(t, record, importer.TemplateText{Path: "/c/x{{.none}}/?q={{.none}}"}); err != nil || task.Path != "/c/x/?q=" {
+		t.Errorf("%+v: %v", task, err)
+	}
 	for want, text := range map[string]importer.TemplateText{
 		"a header may have no line ends": {Headers: map[string]string{"X": "{{.line}}"}},
 		"must begin with /":              {Path: "{{.plain}}"},
@@ -78,6 +81,8 @@ func TestPathsHeadersAndKeys(t *testing.T) {
 		"may not have":                   {Path: "/a b"},
 		"2083 are the most":              {Path: "/{{printf `%03000d` 1}}"},
 		"is no method":                   {Method: "GET /"},
+		`"/c/" leads elsewhere, because`: {Path: "/c/{{.none}}"},
+		`"/c//x" leads elsewhere`:        {Path: "/c/{{.none}}{{trim .none}}/x"},
 		"not both":                       {Name: "n", UniqueKey: "u"},
 		"500 are the most":               {LimitKey: "{{printf `%600d` 1}}x{{printf `%0600d` 1}}"},
 	} {
