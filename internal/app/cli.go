@@ -190,8 +190,7 @@ func takes(n int) cobra.PositionalArgs {
 func (c *cli) group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	var examples []string
 	for _, verb := range verbs {
-		example, _, _ := strings.Cut(verb.Example, "\n")
-		examples = append(examples, example)
+		examples = append(examples, firstExample(verb.Example))
 	}
 	group := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, Example: strings.Join(examples, "\n"), RunE: func(*cobra.Command, []string) error {
 		names := ""
@@ -204,6 +203,22 @@ func (c *cli) group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	return group
 }
 
+// firstExample is the first of a verb's examples, with the lines that it goes on in: those that are further in.
+func firstExample(examples string) string {
+	const goesOn = "\n    "
+	end := 0
+	for {
+		next := strings.IndexByte(examples[end:], '\n')
+		if next < 0 {
+			return examples
+		}
+		if end += next; !strings.HasPrefix(examples[end:], goesOn) {
+			return examples[:end]
+		}
+		end++
+	}
+}
+
 // config reads the settings that the verb has flags for.
 func (c *cli) config(cmd *cobra.Command, defaults Config) (Config, error) {
 	return ReadConfig(defaults, cmd.Flags(), c.process.Environ)
@@ -212,9 +227,11 @@ func (c *cli) config(cmd *cobra.Command, defaults Config) (Config, error) {
 // bindDatabase gives a verb the flags --database-url and --database-pooler.
 func (c *cli) bindDatabase(cmd *cobra.Command) {
 	BindSettings(cmd.Flags(), DefaultConfig(), "database-url", "database-pooler")
+	url := cmd.Flags().Lookup("database-url")
+	url.Usage = strings.Replace(url.Usage, "(required)", "(default: that of the kontor dev of this directory)", 1)
 }
 
-// bindDatabaseURL is bindDatabase for a verb that must reach PostgreSQL itself.
+// bindDatabaseURL is bindDatabase for a verb that must reach PostgreSQL itself, and changes too much to guess which.
 func (c *cli) bindDatabaseURL(cmd *cobra.Command) {
 	BindSettings(cmd.Flags(), DefaultConfig(), "database-url")
 }
@@ -222,16 +239,22 @@ func (c *cli) bindDatabaseURL(cmd *cobra.Command) {
 // database reads what bindDatabase has bound.
 func (c *cli) database(cmd *cobra.Command) (Config, error) {
 	cfg, err := c.config(cmd, DefaultConfig())
+	if err == nil && cfg.DatabaseURL == "" {
+		cfg.DatabaseURL, err = leftByDev(devDatabaseURLFile)
+	}
 	if err != nil {
 		return Config{}, err
 	}
 	return cfg, cfg.checkDatabase()
 }
 
-// databaseURL is database for a verb that has its own way with the URL.
+// databaseURL reads what bindDatabaseURL has bound.
 func (c *cli) databaseURL(cmd *cobra.Command) (string, error) {
-	cfg, err := c.database(cmd)
-	return cfg.DatabaseURL, err
+	cfg, err := c.config(cmd, DefaultConfig())
+	if err != nil {
+		return "", err
+	}
+	return cfg.DatabaseURL, cfg.checkDatabase()
 }
 
 // openDatabase opens what bindDatabase has bound, for a verb that needs a few connections. Close it.

@@ -196,6 +196,9 @@ func (d *dev) startPostgres(ctx context.Context) error {
 		return err
 	}
 	d.config.DatabaseURL = d.postgres.URL(devDatabase)
+	if err := writeSecret(filepath.Join(d.dir, devDatabaseURLFile), d.postgres.TCPURL(devDatabase)+"\n"); err != nil {
+		return fmt.Errorf("keep the database's URL: %w", err)
+	}
 	if err := postgres.Migrate(ctx, d.config.DatabaseURL); err != nil {
 		return err
 	}

@@ -121,6 +121,9 @@ func TestFirstContact(t *testing.T) {
 		}
 	}
 	tryCommands(t, text)
+	if kept, err := os.ReadFile(filepath.Join(dir, devDatabaseURLFile)); err != nil || !strings.Contains(text, "psql '"+strings.TrimSpace(string(kept))+"'") {
+		t.Errorf("the database's URL is kept as %q: %v", kept, err)
+	}
 	other := startDev(t, dir, nil)
 	if err := <-other.ended; err == nil || !strings.Contains(err.Error(), "another kontor dev is running") {
 		t.Errorf("a second one on the same data: %v", err)

@@ -77,8 +77,8 @@ func TestEveryHelpHasAnExampleThatIsRight(t *testing.T) {
 		if len(verb) > 0 {
 			checked++
 			found := examplesOf(helpOf(t, verb))
-			if len(found) == 0 {
-				t.Errorf("kontor %s --help has no example", strings.Join(verb, " "))
+			if len(found) == 0 || len(found) < len(verbsBelow(t, verb)) {
+				t.Errorf("kontor %s --help has %d examples, and none for some verb of its own", strings.Join(verb, " "), len(found))
 			}
 			for _, example := range found {
 				examples++

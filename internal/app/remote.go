@@ -15,11 +15,12 @@ import (
 	"github.com/kontorhq/kontor/client"
 )
 
-// What kontor dev leaves in its directory for the verbs that speak to it.
+// What kontor dev leaves in its directory for the verbs that speak to it, or look at its database.
 const (
-	devDirectory = ".kontor"
-	devKeyFile   = "dev-key"
-	devURLFile   = "dev-url"
+	devDirectory       = ".kontor"
+	devKeyFile         = "dev-key"
+	devURLFile         = "dev-url"
+	devDatabaseURLFile = "dev-database-url"
 )
 
 // apiURLDefault is where a node listens that was told nothing else.
@@ -57,11 +58,9 @@ func (c *cli) apiAddress(cmd *cobra.Command) (address, key string, err error) {
 		if *from.value != "" {
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join(devDirectory, from.file))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", "", fmt.Errorf("read what kontor dev has left: %w", err)
+		if *from.value, err = leftByDev(from.file); err != nil {
+			return "", "", err
 		}
-		*from.value = strings.TrimSpace(string(text))
 	}
 	if address == "" {
 		address = apiURLDefault
@@ -73,6 +72,15 @@ func (c *cli) apiAddress(cmd *cobra.Command) (address, key string, err error) {
 		return "", "", fmt.Errorf("%w: there is no API key: make one with kontor keys create, and put it into %s", errUsage, clientKeyVariable)
 	}
 	return address, key, nil
+}
+
+// leftByDev reads what the kontor dev of this directory has left; nothing if there is none.
+func leftByDev(file string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(devDirectory, file))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read what kontor dev has left: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 // variable reads the process's environment.

@@ -21,11 +21,11 @@ func newVerifyCommand(c *cli) *cobra.Command {
 	c.bindDatabase(cmd)
 	bindJSON(cmd)
 	cmd.RunE = c.run(func(cmd *cobra.Command, _ []string) error {
-		url, err := c.databaseURL(cmd)
+		cfg, err := c.database(cmd)
 		if err != nil {
 			return err
 		}
-		if _, err := checkSchema(cmd.Context(), url); err != nil {
+		if _, err := checkSchema(cmd.Context(), cfg.DatabaseURL); err != nil {
 			return err
 		}
 		db, err := c.openDatabase(cmd)
