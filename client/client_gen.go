@@ -1139,7 +1139,13 @@ type Destination struct {
 	// CircuitBreaker Stops requests to a destination that does not answer well. What is left out has its default.
 	CircuitBreaker CircuitBreaker    `json:"circuit_breaker"`
 	Classifier     map[string]string `json:"classifier"`
-	CreatedAt      time.Time         `json:"created_at"`
+
+	// ConfiguredDispatchRate How many requests in a second its tightest rate limit allows, of those that count all requests together; null: it has none.
+	ConfiguredDispatchRate *float64  `json:"configured_dispatch_rate"`
+	CreatedAt              time.Time `json:"created_at"`
+
+	// EffectiveDispatchRate The same as things are now: at the share that it is known to bear, with its breaker, and 0 while it is held.
+	EffectiveDispatchRate *float64 `json:"effective_dispatch_rate"`
 
 	// HeldLimitKeys The limit keys that are held by themselves, by name; the first 100. Of a single destination that is asked for only.
 	HeldLimitKeys *[]KeyHold `json:"held_limit_keys,omitempty"`
@@ -1816,10 +1822,13 @@ type ProblemItem struct {
 
 // Queue defines model for Queue.
 type Queue struct {
-	CreatedAt               time.Time `json:"created_at"`
-	MaxBurstSize            int32     `json:"max_burst_size"`
-	MaxConcurrentDispatches int32     `json:"max_concurrent_dispatches"`
-	MaxDispatchesPerSecond  float64   `json:"max_dispatches_per_second"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// EffectiveDispatchRate How many it dispatches now in a second, at most: 0 while it is paused. What holds or slows a destination is shown there.
+	EffectiveDispatchRate   float64 `json:"effective_dispatch_rate"`
+	MaxBurstSize            int32   `json:"max_burst_size"`
+	MaxConcurrentDispatches int32   `json:"max_concurrent_dispatches"`
+	MaxDispatchesPerSecond  float64 `json:"max_dispatches_per_second"`
 
 	// Name 1 to 100 letters, digits and hyphens.
 	//

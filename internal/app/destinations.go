@@ -16,6 +16,8 @@ func newDestinationsCommand(c *cli) *cobra.Command {
 				{"HELD BY", "hold.reason"},
 				{"UNTIL", "hold.until"},
 				{"BREAKER", "breaker"},
+				{"PER SECOND", "configured_dispatch_rate"},
+				{"NOW", "effective_dispatch_rate"},
 				{"AT A TIME", "max_concurrent_dispatches"},
 				{"DETAIL", "hold.detail"},
 			},

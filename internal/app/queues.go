@@ -15,6 +15,7 @@ func newQueuesCommand(c *cli) *cobra.Command {
 				{"STATE", "state"},
 				{"UNTIL", "paused_until"},
 				{"PER SECOND", "max_dispatches_per_second"},
+				{"NOW", "effective_dispatch_rate"},
 				{"BURST", "max_burst_size"},
 				{"AT A TIME", "max_concurrent_dispatches"},
 				{"REASON", "pause_reason"},

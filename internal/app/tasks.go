@@ -95,6 +95,9 @@ func showWhy(c *cli, task map[string]any) {
 		} else {
 			c.printf("When it will begin, nobody knows.\n")
 		}
+		if rate := member(waiting, "per_second"); rate != "-" {
+			c.printf("Of tasks like it, %s begin in a second at most.\n", rate)
+		}
 	case member(task, "state") == "running":
 		c.printf("%s is at work, on %s; its lease lasts until %s.\n", member(task, "id"), member(task, "leased_by"), member(task, "due_at"))
 	default:

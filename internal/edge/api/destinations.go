@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"time"
 
@@ -32,6 +33,8 @@ type shownDestination struct {
 	Hold                    *shownHold               `json:"hold"`
 	Breaker                 string                   `json:"breaker"`
 	LearnedPermille         int64                    `json:"learned_permille"`
+	ConfiguredDispatchRate  *float64                 `json:"configured_dispatch_rate"`
+	EffectiveDispatchRate   *float64                 `json:"effective_dispatch_rate"`
 	HeldLimitKeys           *[]shownKeyHold          `json:"held_limit_keys,omitempty"`
 }
 
@@ -64,10 +67,23 @@ func showDestination(d *destinations.Destination, now time.Time) shownDestinatio
 			SuccessThreshold: &b.SuccessThreshold,
 		},
 	}
+	configured, effective := d.DispatchRates(now)
+	out.ConfiguredDispatchRate = rounded(configured.PerSecond, configured.Limited)
+	out.EffectiveDispatchRate = rounded(effective.PerSecond, effective.Limited)
 	if hold, is := d.State.Hold(now); is {
 		out.Hold = &shownHold{string(hold.Reason), stamp(hold.Until), nullable(hold.Detail)}
 	}
 	return out
+}
+
+// rounded is a rate for people, or null: what comes after its sixth decimal is no news to them.
+func rounded(perSecond float64, known bool) *float64 {
+	if !known {
+		return nil
+	}
+	const millionths = 1e6
+	shown := math.Round(perSecond*millionths) / millionths
+	return &shown
 }
 
 // destinationCommand carries out a command whose answer is the destination.

@@ -159,7 +159,7 @@ func explainTask(t *tasks.Shown, w tasks.Waiting, waits bool) explainedTask {
 	if waits {
 		out.Waiting = &shownWaiting{
 			For: w.For, Sentence: w.Sentence, Until: stamp(w.Until), HeldBy: nullable(w.HeldBy), Limit: nullable(w.Limit), Behind: taskID(w.Behind),
-			Position: w.Position, PositionMore: w.More, PerSecond: orNone(w.PerSecond), EstimatedAt: stamp(w.Estimate),
+			Position: w.Position, PositionMore: w.More, PerSecond: rounded(w.PerSecond, w.PerSecond > 0), EstimatedAt: stamp(w.Estimate),
 		}
 	}
 	return out

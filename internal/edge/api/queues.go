@@ -35,6 +35,7 @@ type shownQueue struct {
 	PausedUntil             stamp           `json:"paused_until"`
 	PauseReason             nullable        `json:"pause_reason"`
 	MaxDispatchesPerSecond  tasks.Rate      `json:"max_dispatches_per_second"`
+	EffectiveDispatchRate   tasks.Rate      `json:"effective_dispatch_rate"`
 	MaxBurstSize            int             `json:"max_burst_size"`
 	MaxConcurrentDispatches int             `json:"max_concurrent_dispatches"`
 	RetryConfig             json.RawMessage `json:"retry_config"`
@@ -58,7 +59,7 @@ type shownCounts struct {
 func showQueue(q *tasks.Queue) shownQueue {
 	return shownQueue{
 		Name: q.Name, State: q.State, PausedUntil: stamp(q.PausedUntil), PauseReason: nullable(q.PauseReason),
-		MaxDispatchesPerSecond: q.MaxDispatchesPerSecond, MaxBurstSize: q.MaxBurstSize, MaxConcurrentDispatches: q.MaxConcurrentDispatches,
+		MaxDispatchesPerSecond: q.MaxDispatchesPerSecond, EffectiveDispatchRate: q.EffectiveRate(), MaxBurstSize: q.MaxBurstSize, MaxConcurrentDispatches: q.MaxConcurrentDispatches,
 		RetryConfig: q.RetryConfig, TaskTTLSeconds: q.TaskTTLSeconds, TombstoneTTLSeconds: q.TombstoneTTLSeconds, Version: q.Version,
 		CreatedAt: stamp(q.CreatedAt), UpdatedAt: stamp(q.UpdatedAt),
 	}

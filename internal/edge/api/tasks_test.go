@@ -79,6 +79,9 @@ func TestQueuesOverTheAPI(t *testing.T) {
 	n.must(http.StatusOK, n.send(http.MethodPatch, "/v1/queues/emails", `{"version":`+version+`,"max_dispatches_per_second":5}`))
 	n.refused("queue_changed", n.send(http.MethodPatch, "/v1/queues/emails", `{"version":`+version+`,"max_dispatches_per_second":6}`))
 	paused := n.must(http.StatusOK, n.post("/v1/queues/emails/pause", `{"reason":"broken"}`))
+	if text(paused.json, "effective_dispatch_rate") != "0" || text(paused.json, "max_dispatches_per_second") != "5" {
+		t.Error(paused)
+	}
 	if text(paused.json, "state") != "paused" || text(paused.json, "pause_reason") != "broken" {
 		t.Fatal(paused)
 	}

@@ -19,22 +19,53 @@ func (e *Entry) Limits(limitKey string) []Limit { return e.Target().limits(limit
 func (t *Target) limits(limitKey string, now time.Time) []Limit {
 	var out []Limit
 	version := t.limitsVersion(now)
-	permille := t.State.Learned.Share(now)
-	own := windowsOf(t.RateLimits, PerDestination, permille)
-	if t.MaxConcurrentDispatches > 0 {
-		own = append(own, limits.Window{Limit: t.MaxConcurrentDispatches})
-	}
-	// An open breaker has them too, so that all nodes know them before it is half open.
-	if t.State.Breaker.Position != BreakerClosed {
-		probes := t.State.Breaker.At(now).Probes(t.CircuitBreaker)
-		own = append(own, limits.Window{Limit: probes}, limits.Window{Limit: probes, Period: time.Second})
-	}
 	name := "destination/" + t.Name
-	if len(own) > 0 {
+	if own := t.windows(now); len(own) > 0 {
 		out = append(out, Limit{Key: limits.Key{OrgID: t.OrgID, Name: name}, Version: version, Windows: own})
 	}
-	if each := windowsOf(t.RateLimits, PerLimitKey, permille); len(each) > 0 {
+	if each := windowsOf(t.RateLimits, PerLimitKey, t.State.Learned.Share(now)); len(each) > 0 {
 		out = append(out, Limit{Key: limits.Key{OrgID: t.OrgID, Name: name + "/" + limitKey}, Version: version, Windows: each})
+	}
+	return out
+}
+
+// windows are those that all requests count against together.
+func (d *Destination) windows(now time.Time) []limits.Window {
+	own := windowsOf(d.RateLimits, PerDestination, d.State.Learned.Share(now))
+	if d.MaxConcurrentDispatches > 0 {
+		own = append(own, limits.Window{Limit: d.MaxConcurrentDispatches})
+	}
+	// An open breaker has them too, so that all nodes know them before it is half open.
+	if d.State.Breaker.Position != BreakerClosed {
+		probes := d.State.Breaker.At(now).Probes(d.CircuitBreaker)
+		own = append(own, limits.Window{Limit: probes}, limits.Window{Limit: probes, Period: time.Second})
+	}
+	return own
+}
+
+// DispatchRates are how many requests in a second the rate limits allow, as they are configured and as things are: with what was learned,
+// with the breaker, and none while the destination is held.
+func (d *Destination) DispatchRates(now time.Time) (configured, effective Pace) {
+	configured, effective = paceOf(windowsOf(d.RateLimits, PerDestination, wholeShare)), paceOf(d.windows(now))
+	if _, held := d.State.Hold(now); held {
+		effective = Pace{Limited: true}
+	}
+	return configured, effective
+}
+
+// Pace is a rate that limits something, or not.
+type Pace struct {
+	PerSecond float64
+	Limited   bool
+}
+
+// paceOf is the tightest rate of windows.
+func paceOf(windows []limits.Window) Pace {
+	var out Pace
+	for _, w := range windows {
+		if rate := float64(w.Limit) / w.Period.Seconds(); w.Period > 0 && (!out.Limited || rate < out.PerSecond) {
+			out = Pace{rate, true}
+		}
 	}
 	return out
 }

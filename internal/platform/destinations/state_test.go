@@ -119,8 +119,27 @@ func TestLimitsAreTranslated(t *testing.T) {
 	expect("told less long ago", now.Add(time.Hour), 321, []limits.Window{w(10, time.Second), w(5000, 24*time.Hour), w(100, burst), w(20, 0)}, []limits.Window{w(100, time.Minute)})
 	target.State = State{Revision: 6, Breaker: Breaker{Position: BreakerHalfOpen, Successes: 2}}
 	expect("half open", now, 384, []limits.Window{w(10, time.Second), w(5000, 24*time.Hour), w(100, burst), w(20, 0), w(3, 0), w(3, time.Second)}, []limits.Window{w(100, time.Minute)})
+	if configured, effective := target.DispatchRates(now); configured != (Pace{5000.0 / 86400, true}) || effective != configured {
+		t.Errorf("%+v, %+v", configured, effective)
+	}
+	target.RateLimits = target.RateLimits[:1]
+	target.State.Learned = Learned{Permille: 700, At: now}
+	if configured, effective := target.DispatchRates(now); configured != (Pace{10, true}) || effective != (Pace{3, true}) {
+		t.Errorf("half open: %+v, %+v", configured, effective)
+	}
+	target.State.Breaker = Breaker{Position: BreakerClosed}
+	if _, effective := target.DispatchRates(now); effective != (Pace{7, true}) {
+		t.Errorf("learned: %+v", effective)
+	}
+	target.State.Pause = Pause{Active: true}
+	if _, effective := target.DispatchRates(now); effective != (Pace{0, true}) {
+		t.Errorf("held: %+v", effective)
+	}
 	target.Settings, target.State = Settings{}, State{Breaker: Breaker{Position: BreakerClosed}}
 	if got := target.limits("tenant", now); got != nil {
 		t.Errorf("%+v", got)
+	}
+	if configured, effective := target.DispatchRates(now); configured.Limited || effective.Limited {
+		t.Errorf("without limits: %+v, %+v", configured, effective)
 	}
 }

@@ -109,6 +109,14 @@ func wholeRetry(raw []byte) ([]byte, []fault.Problem) {
 	return whole, found
 }
 
+// EffectiveRate is how fast the queue dispatches now, at most.
+func (q *Queue) EffectiveRate() Rate {
+	if q.State == QueuePaused {
+		return 0
+	}
+	return q.MaxDispatchesPerSecond
+}
+
 // windows are the queue's limits.
 func (q *Queue) windows() []limits.Window {
 	return append(q.MaxDispatchesPerSecond.windows(q.MaxBurstSize), limits.Window{Limit: int64(q.MaxConcurrentDispatches)})

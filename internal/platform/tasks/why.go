@@ -3,6 +3,7 @@ package tasks
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
@@ -150,7 +151,7 @@ func (f *facts) exhausted() Waiting {
 				continue
 			}
 			found = Waiting{For: WaitsForLimit, Limit: l.key.Name, Position: f.before, Until: w.FreeAt}
-			found.Sentence = fmt.Sprintf("The limit %s allows %d in %v, and that is used up", l.key.Name, w.Limit, w.Period)
+			found.Sentence = fmt.Sprintf("The limit %s allows %d in %v%s, and that is used up", l.key.Name, w.Limit, w.Period, f.learned(l.key))
 			if w.Period == 0 {
 				found.For = WaitsForConcurrency
 				found.Sentence = fmt.Sprintf("The limit %s allows %d at a time, and so many are at work", l.key.Name, w.Limit)
@@ -162,6 +163,18 @@ func (f *facts) exhausted() Waiting {
 		}
 	}
 	return found
+}
+
+// learned says at which share a destination's rate limits are kept, where that is less than all.
+func (f *facts) learned(key limits.Key) string {
+	if f.destination == nil || !strings.HasPrefix(key.Name, "destination/") {
+		return ""
+	}
+	permille := f.destination.State.Learned.Share(f.now)
+	if permille == 1000 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d.%d %% of what is configured, for it has turned requests away)", permille/10, permille%10)
 }
 
 // rate is how many tasks like this one can be begun in a second, by the tightest of the rates that those before it use up: a

@@ -67,6 +67,15 @@ func TestWhyATaskWaits(t *testing.T) {
 			"destination/stripe allows 10 in 1s, and that is used up; the next slot is free at", now.Add(3 * time.Second),
 		},
 		{
+			"a rate that was learned",
+			facts{
+				task: available, destination: held(destinations.State{Learned: destinations.Learned{Permille: 700, At: now}}),
+				limits: limit(window(7, time.Second, 7, now.Add(time.Second))),
+			},
+			WaitsForLimit,
+			"allows 7 in 1s (70.0 % of what is configured, for it has turned requests away), and that is used up", now.Add(time.Second),
+		},
+		{
 			"concurrency",
 			facts{task: available, destination: free, limits: limit(window(2, 0, 2, time.Time{}), window(10, time.Second, 3, time.Time{}))},
 			WaitsForConcurrency, "allows 2 at a time, and so many are at work. no task before it",
