@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -186,11 +187,27 @@ func object(of map[string]any, name string) map[string]any {
 	return value
 }
 
-// validateTime accepts exactly the times that Go reads: the schemas' own check lets through a few that it does not.
+// The years of the times that are taken. Go's zero time, which stands for a time that was not given, is none of them; and after
+// the last, RFC 3339 cannot write the time down.
+const (
+	yearMin = 1900
+	yearMax = 9999
+)
+
+var errYear = errors.New("out of the years that are taken")
+
+// validateTime accepts exactly the times that Go reads, of some years: the schemas' own check lets through a few that it does not.
 func validateTime(v any) error {
 	text, ok := v.(string)
 	if !ok {
 		return nil
 	}
-	return new(time.Time).UnmarshalText([]byte(text))
+	var at time.Time
+	if err := at.UnmarshalText([]byte(text)); err != nil {
+		return err
+	}
+	if year := at.UTC().Year(); year < yearMin || year > yearMax {
+		return errYear
+	}
+	return nil
 }

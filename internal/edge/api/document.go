@@ -264,7 +264,7 @@ func (r *documentReader) number() (any, error) {
 	value, fits := parseInt64(whole)
 	switch {
 	case exponent || decimals > decimalsMax:
-		r.note("must be a number without an exponent, of at most %d decimals", decimalsMax)
+		r.note("must be a whole number, or one of at most %d decimals, without an exponent", decimalsMax)
 	case !fits:
 		r.note("must fit a 64-bit integer")
 	case decimals > 0:

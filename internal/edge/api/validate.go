@@ -229,7 +229,7 @@ func findings(e *jsonschema.ValidationError) []fault.Problem {
 	case *kind.Pattern:
 		return one("%s", patternFinding(k.Want))
 	case *kind.Format:
-		return one("must be a %s as RFC 3339 has it, such as 2027-01-05T12:00:00Z", k.Want)
+		return one("must be a %s as RFC 3339 has it, such as 2027-01-05T12:00:00Z, of the years %d to %d", k.Want, yearMin, yearMax)
 	default:
 		return one("is not as the contract has it")
 	}

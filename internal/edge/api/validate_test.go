@@ -155,7 +155,7 @@ func TestEveryMistakeOfABodyIsToldAtOnce(t *testing.T) {
 		}},
 		{"POST /v1/payments", `{"amount":12.00,"currency":"EUR","payment_method":"t","reference":1.5,"description":1e9}`, []string{
 			"/amount must be a whole number, written without a fraction or an exponent",
-			"/description must be a number without an exponent, of at most 3 decimals", "/reference must be text, not a number",
+			"/description must be a whole number, or one of at most 3 decimals, without an exponent", "/reference must be text, not a number",
 		}},
 		{"POST /v1/queues", `{"name":"q","max_dispatches_per_second":0.5,"max_burst_size":1.0}`, []string{
 			"/max_burst_size must be a whole number, written without a fraction or an exponent",
@@ -169,7 +169,7 @@ func TestEveryMistakeOfABodyIsToldAtOnce(t *testing.T) {
 			"/metadata/ has a name that is empty or too long", "/metadata/b~0~1 must be text, not a number",
 		}},
 		{"POST /v1/ledger/entries", `{"code":"a b","postings":[{"debit_account":"a","credit_account":"b c","amount":-5},{}],"effective_at":"yesterday"}`, []string{
-			"/code must match ^[a-z0-9_.:-]+$", "/effective_at must be a date-time as RFC 3339 has it, such as 2027-01-05T12:00:00Z",
+			"/code must match ^[a-z0-9_.:-]+$", "/effective_at must be a date-time as RFC 3339 has it, such as 2027-01-05T12:00:00Z, of the years 1900 to 9999",
 			"/postings/0/amount must be at least 1", "/postings/0/credit_account must match ^[A-Za-z0-9_.:/-]+$",
 			"/postings/1/amount is required", "/postings/1/credit_account is required", "/postings/1/debit_account is required",
 		}},
@@ -184,18 +184,23 @@ func TestEveryMistakeOfABodyIsToldAtOnce(t *testing.T) {
 func TestParametersAreChecked(t *testing.T) {
 	t.Parallel()
 	c := testContract(t)
+	const wantTime = "[{created_from must be a date-time as RFC 3339 has it, such as 2027-01-05T12:00:00Z, of the years 1900 to 9999}]"
 	for target, want := range map[string]string{
 		"/v1/payments?limit=0":                                  "[{limit must be at least 1}]",
 		"/v1/payments?limit=ten":                                "[{limit must be a whole number}]",
 		"/v1/payments?limit=1&limit=2":                          "[{limit is there twice}]",
 		"/v1/payments?limt=1":                                   "[{limt is not a parameter of this request}]",
-		"/v1/payments?status=paid&created_from=now":             "[{status must be one of processing, unknown, authorised, captured, refunded, declined, voided, expired} {created_from must be a date-time as RFC 3339 has it, such as 2027-01-05T12:00:00Z}]",
+		"/v1/payments?status=paid&created_from=now":             "[{status must be one of processing, unknown, authorised, captured, refunded, declined, voided, expired} {created_from must be a date-time as RFC 3339 has it, such as 2027-01-05T12:00:00Z, of the years 1900 to 9999}]",
 		"/v1/payments?cursor=%2B":                               "[{cursor must match ^[A-Za-z0-9_-]+$}]",
 		"/v1/payments?reference=a%00":                           "[{reference must be UTF-8 without the character NUL}]",
 		"/v1/payments?reference=%ff":                            "[{reference must be UTF-8 without the character NUL}]",
 		"/v1/payments?a=%zz":                                    "[{ the query string is not well-formed}]",
 		"/v1/payments?limit=5&status=captured&reference=%C3%A9": "[]",
 		"/v1/payments?created_from=2027-01-05T12:00:00%2B01:00": "[]",
+		"/v1/payments?created_from=9999-12-31T23:59:59Z":        "[]",
+		"/v1/payments?created_from=9999-12-31T23:59:59-01:00":   wantTime,
+		"/v1/payments?created_from=1899-12-31T23:59:59Z":        wantTime,
+		"/v1/payments?created_from=0001-01-01T00:00:00Z":        wantTime, // Go's zero time
 	} {
 		r := httptest.NewRequest(http.MethodGet, target, nil)
 		if got := fmt.Sprint(c.operations["GET /v1/payments"].checkParameters(r)); got != want {
