@@ -64,19 +64,26 @@ func (h *Hooks) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /hooks/{provider}", h.take)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		requestID := h.begin(w)
 		if r.Method != http.MethodPost {
 			w.Header().Set("Allow", http.MethodPost)
-			h.refuse(r.Context(), w, "", fault.New(fault.Invalid, "method_not_allowed", "Webhooks are sent with POST."))
+			h.refuse(r.Context(), w, requestID, fault.New(fault.Invalid, "method_not_allowed", "Webhooks are sent with POST."))
 			return
 		}
-		h.refuse(r.Context(), w, "", fault.New(fault.NotFound, "not_found", "Webhooks are taken at /hooks/{provider}."))
+		h.refuse(r.Context(), w, requestID, fault.New(fault.NotFound, "not_found", "Webhooks are taken at /hooks/{provider}."))
 	})
 	return mux
 }
 
-func (h *Hooks) take(w http.ResponseWriter, r *http.Request) {
+// begin names a request, to its sender too.
+func (h *Hooks) begin(w http.ResponseWriter) string {
 	requestID := ids.Format("req", h.ids.New())
 	w.Header().Set("Request-Id", requestID)
+	return requestID
+}
+
+func (h *Hooks) take(w http.ResponseWriter, r *http.Request) {
+	requestID := h.begin(w)
 	ctx, cancel := context.WithTimeout(telemetry.WithRequestID(r.Context(), requestID), timeout)
 	defer cancel()
 	defer func() {

@@ -87,8 +87,9 @@ func TestWhatNeverReachesAProvider(t *testing.T) {
 	})
 	for target, want := range map[string]int{"GET /hooks/sandbox": 405, "POST /hooks": 404, "POST /hooks/a/b": 404} {
 		method, path, _ := strings.Cut(target, " ")
-		if status, _, _ := ask(t, h, method, path, strings.NewReader("{}")); status != want {
-			t.Errorf("%s: %d", target, status)
+		status, problem, header := ask(t, h, method, path, strings.NewReader("{}"))
+		if id := header.Get("Request-Id"); status != want || id == "" || problem["request_id"] != id {
+			t.Errorf("%s: %d %v, named %q", target, status, problem, id)
 		}
 	}
 	if status, problem, _ := ask(t, h, http.MethodPost, "/hooks/sandbox", bytes.NewReader(make([]byte, bodyBytesMax+1))); status != 413 || problem["code"] != "request_too_large" {
