@@ -15,8 +15,9 @@ func newVerifyCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Recompute everything from the records, and compare", Args: takes(0), GroupID: groupProve,
 		Example: "  kontor verify --database-url postgres://kontor:secret@db:5432/kontor\n  kontor verify --json",
-		Long: "Recomputes every balance and every invariant from the records, on one snapshot of the database, and names what does\n" +
-			"not agree. It changes nothing and disturbs nobody: it can run beside a node at work. Exit code 1 when anything is wrong.",
+		Long: "Recomputes every balance and every invariant from the records, and names what does not agree. It changes nothing and\n" +
+			"takes no locks: it can run beside nodes at work, on a standby, and as a role that may only read. Exit code 1 when anything\n" +
+			"is wrong.",
 	}
 	c.bindDatabase(cmd)
 	bindJSON(cmd)

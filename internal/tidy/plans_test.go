@@ -20,12 +20,16 @@ import (
 
 // explained is one node of a plan.
 type explained struct {
-	Type      string      `json:"Node Type"`
-	Relation  string      `json:"Relation Name"`
-	Index     string      `json:"Index Name"`
-	Condition string      `json:"Index Cond"`
-	Filter    string      `json:"Filter"`
-	Parts     []explained `json:"Plans"`
+	Type          string      `json:"Node Type"`
+	Relationship  string      `json:"Parent Relationship"`
+	Name          string      `json:"Subplan Name"`
+	Relation      string      `json:"Relation Name"`
+	Index         string      `json:"Index Name"`
+	Condition     string      `json:"Index Cond"`
+	HashCondition string      `json:"Hash Cond"`
+	JoinFilter    string      `json:"Join Filter"`
+	Filter        string      `json:"Filter"`
+	Parts         []explained `json:"Plans"`
 }
 
 // flaws are the nodes that look at more than they are asked for: at all of a table or index, or at all of a tenant's part.

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/postgrestest"
+	"github.com/kontorhq/kontor/internal/kit/proof"
 )
 
 var (
@@ -45,30 +47,30 @@ func BenchmarkVerify(b *testing.B) {
 }
 
 func explain(b *testing.B, db *postgres.DB) {
-	conn, err := pgx.Connect(b.Context(), db.Pool().Config().ConnString())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = conn.Close(b.Context()) }()
-	const settingsSQL = `select set_config('enable_nestloop', 'off', false), set_config('enable_mergejoin', 'off', false), set_config('work_mem', '128MB', false), set_config('jit', 'off', false)`
-	if _, err := conn.Exec(b.Context(), settingsSQL); err != nil {
-		b.Fatal(err)
-	}
-	for _, part := range verify.Parts() {
-		for _, check := range part.Checks {
-			rows, err := conn.Query(b.Context(), "explain (analyze, costs off) "+check.SQL)
-			if err != nil {
-				b.Fatal(err)
-			}
-			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Log(check.Name)
-			for _, line := range lines {
-				b.Log("  " + line)
+	err := db.Snapshot(b.Context(), func(ctx context.Context, tx postgres.Tx) error {
+		if _, err := proof.RunIn(ctx, tx, clock.System, nil, nil); err != nil { // sets the session up, and asks nothing
+			return err
+		}
+		for _, part := range verify.Parts() {
+			for _, check := range part.Checks {
+				rows, err := tx.Query(ctx, "explain (analyze, costs off) "+check.SQL)
+				if err != nil {
+					return err
+				}
+				lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+				if err != nil {
+					return err
+				}
+				b.Log(check.Name)
+				for _, line := range lines {
+					b.Log("  " + line)
+				}
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
 	}
 }
 

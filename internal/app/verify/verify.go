@@ -19,7 +19,7 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
-// Run proves everything on one snapshot of the database, however busy it is. Violations are no error. p may be nil.
+// Run proves everything, however busy the database is. Violations are no error. p may be nil.
 func Run(ctx context.Context, db *postgres.DB, p *progress.Progress) (proof.Report, error) {
 	return proof.Run(ctx, db, clock.System, Parts(), p)
 }
@@ -59,10 +59,10 @@ const lostResourcesSQL = `
 		and not exists (select from schedule s where s.org_id = r.org_id and s.id = r.subject_id)
 		and not exists (select from event e where e.org_id = r.org_id and e.aggregatetype = 'schedule' and e.aggregateid = r.subject_id)
 		and r.subject_id >= coalesce((select t.id from task t order by t.id limit 1), r.subject_id)
-	order by r.org_id, r.key limit 10`
+	order by 4, 1, 2 limit 10`
 
 const unknownAggregatesSQL = `
 	select e.org_id, 'evt:' || e.id, format('%s is about a %s', e.type, e.aggregatetype), count(*) over ()
 	from event e
 	where e.aggregatetype not in ('ledger_entry', 'ledger_account', 'payment', 'destination', 'schedule')
-	order by e.org_id, e.id limit 10`
+	order by 4, 1, 2 limit 10`

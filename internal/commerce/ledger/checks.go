@@ -96,7 +96,7 @@ const incompleteEntriesSQL = `
 	left join line l on l.org_id = e.org_id and l.entry_id = e.id
 	where l.entry_id is null or l.own <> e.posting_count or l.last_own <> l.own - 1 or l.last <> l.lines - 1
 		or (l.posted <> l.own and l.pending <> l.own)
-	order by e.org_id, e.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 // An entry balances because each posting is both a debit and a credit of one amount; so what is left to check is that both
 // sides are there and hold the same asset.
@@ -115,7 +115,7 @@ const misplacedPostingsSQL = `
 	left join ledger_account d on d.org_id = p.org_id and d.id = p.debit_account_id
 	left join ledger_account c on c.org_id = p.org_id and c.id = p.credit_account_id
 	where e.id is null or d.id is null or c.id is null or d.asset <> c.asset or p.amount <= 0 or p.debit_account_id = p.credit_account_id
-	order by p.org_id, p.entry_id, p.number limit 10`
+	order by 4, 1, 2, p.number limit 10`
 
 const untrueStatesSQL = `
 	with line as (
@@ -137,7 +137,7 @@ const untrueStatesSQL = `
 		when 'voided' then l.open = 0 and not l.booked
 		else l.open = 0 and not l.booked and e.expires_at is not null
 	end
-	order by e.org_id, e.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const strayLinesSQL = `
 	with stray as (
@@ -158,7 +158,7 @@ const strayLinesSQL = `
 	)
 	select s.org_id, 'ent:' || s.entry_id, format('posting %s, %s', s.number, s.fault), count(*) over ()
 	from stray s
-	order by s.org_id, s.entry_id, s.number limit 10`
+	order by 4, 1, 2, s.number limit 10`
 
 // However many lines it took: what was posted from one account to another must have gone back.
 const unequalReversalsSQL = `
@@ -192,7 +192,7 @@ const unequalReversalsSQL = `
 	select f.org_id, 'ent:' || f.id, min(f.detail), count(*) over ()
 	from fault f
 	group by f.org_id, f.id
-	order by f.org_id, f.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const untrueTotalsSQL = `
 	with debit as (
@@ -221,7 +221,7 @@ const untrueTotalsSQL = `
 		count(*) over ()
 	from total t
 	where t.debits_posted <> t.d1 or t.credits_posted <> t.c1 or t.debits_pending <> t.d2 or t.credits_pending <> t.c2 or t.version <> t.lines
-	order by t.org_id, t.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const untruePendingSQL = `
 	with open as (
@@ -244,7 +244,7 @@ const untruePendingSQL = `
 	left join debit d on d.org_id = a.org_id and d.id = a.id
 	left join credit c on c.org_id = a.org_id and c.id = a.id
 	where a.debits_pending <> coalesce(d.amount, 0) or a.credits_pending <> coalesce(c.amount, 0)
-	order by a.org_id, a.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 // Each posting is a link in the chains of both its accounts. One pass over all links in the order of their versions, as narrow
 // as can be: the sort is the dearest thing that kontor verify does. Account ids are unique by themselves.
@@ -282,7 +282,7 @@ const brokenChainsSQL = `
 	)
 	select f.org_id, 'acc:' || f.id, format('version %s, recorded at %s: %s', f.version, f.recorded_at, f.detail), count(*) over ()
 	from fault f
-	order by f.org_id, f.id, f.version limit 10`
+	order by 4, 1, 2, f.version limit 10`
 
 const brokenBoundsSQL = `
 	select a.org_id, 'acc:' || a.id,
@@ -297,7 +297,7 @@ const brokenBoundsSQL = `
 		or a.available_max < case when a.type in ('asset', 'expense')
 			then a.debits_posted::numeric - a.credits_posted + a.debits_pending
 			else a.credits_posted::numeric - a.debits_posted + a.credits_pending end
-	order by a.org_id, a.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const unbalancedAssetsSQL = `
 	select a.org_id, a.asset,
@@ -307,7 +307,7 @@ const unbalancedAssetsSQL = `
 	from ledger_account a
 	group by a.org_id, a.asset
 	having sum(a.debits_posted) <> sum(a.credits_posted) or sum(a.debits_pending) <> sum(a.credits_pending)
-	order by a.org_id, a.asset limit 10`
+	order by 4, 1, 2 limit 10`
 
 // An order writes its postings and its event with one and the same time.
 const untoldEntriesSQL = `
@@ -323,7 +323,7 @@ const untoldEntriesSQL = `
 		where e.org_id = c.org_id and e.aggregateid = c.entry_id and e.aggregatetype = 'ledger_entry'
 			and e.recorded_at = c.recorded_at and (e.type in ('ledger.entry.posted', 'ledger.entry.pending')) = c.opening
 	)
-	order by c.org_id, c.entry_id, c.recorded_at limit 10`
+	order by 4, 1, 2, c.recorded_at limit 10`
 
 const untoldAccountsSQL = `
 	with told as (
@@ -335,11 +335,11 @@ const untoldAccountsSQL = `
 	from ledger_account a
 	full join told t on t.org_id = a.org_id and t.id = a.id
 	where a.id is null or t.times is distinct from 1
-	order by 1, 2 limit 10`
+	order by 4, 1, 2 limit 10`
 
 const ungroundedEventsSQL = `
 	select v.org_id, 'ent:' || v.aggregateid, format('%s tells of an entry that is not there', v.type), count(*) over ()
 	from event v
 	where v.aggregatetype = 'ledger_entry'
 		and not exists (select from ledger_entry e where e.org_id = v.org_id and e.id = v.aggregateid)
-	order by v.org_id, v.aggregateid limit 10`
+	order by 4, 1, 2 limit 10`

@@ -105,7 +105,7 @@ const unequalBooksSQL = `
 	from compared c
 	where c.captured <> c.amount_captured or c.held <> c.to_hold or c.refunded <> c.amount_refunded
 		or c.refunding <> c.to_refund or c.fee <> c.amount_fee
-	order by c.org_id, c.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const strangeAccountsSQL = `
 	with entry as (
@@ -124,7 +124,7 @@ const strangeAccountsSQL = `
 	join ledger_account c on c.org_id = l.org_id and c.id = l.credit_account_id
 	where d.code <> case when (e.code = 'payment.authorise') <> e.back then e.clearing else e.other end collate "C"
 		or c.code <> case when (e.code = 'payment.authorise') <> e.back then e.other else e.clearing end collate "C"
-	order by e.org_id, e.subject_id, e.id limit 10`
+	order by 4, 1, 2, e.id limit 10`
 
 // What the attempts come to, by the rule of Payment.advance.
 const untrueStatusesSQL = `
@@ -167,7 +167,7 @@ const untrueStatusesSQL = `
 	from judged j
 	where j.authorisations <> 1 or j.follows is not true or j.captured <> j.amount_captured or j.refunded <> j.amount_refunded or j.fee <> j.amount_fee
 		or (j.authorised <> 'succeeded' and j.amount_capturable <> 0)
-	order by j.org_id, j.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const parallelAttemptsSQL = `
 	select a.org_id, 'pay:' || a.payment_id, format('%s attempts are under way', count(*)), count(*) over ()
@@ -175,7 +175,7 @@ const parallelAttemptsSQL = `
 	where a.state in ('processing', 'unknown')
 	group by a.org_id, a.payment_id
 	having count(*) > 1
-	order by a.org_id, a.payment_id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const forgottenAttemptsSQL = `
 	select a.org_id, 'att:' || a.id,
@@ -190,7 +190,7 @@ const forgottenAttemptsSQL = `
 	left join task_live l on l.org_id = a.org_id and l.task_id = a.task_id
 	where case when a.state in ('processing', 'unknown') then t.id is null or l.task_id is null
 		else a.answer is null or a.answer_status is null or a.finished_at is null end
-	order by a.org_id, a.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 // The tasks of one payment name one subject, and those of two payments do not.
 
@@ -216,7 +216,7 @@ const strayTasksSQL = `
 		count(*) over ()
 	from compared
 	where attempts <> 1 or strays
-	order by org_id, id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const unbookedAttemptsSQL = `
 	select a.org_id, 'att:' || a.id,
@@ -238,7 +238,7 @@ const unbookedAttemptsSQL = `
 			when 'authorise' then a.entry_id <> p.hold_entry_id or e.code <> 'payment.authorise' or l.amount is distinct from a.amount
 			else a.entry_id <> p.hold_entry_id
 		end
-	order by a.org_id, a.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 // The record is written in the attempt's own transaction. The key's column is sorted by bytes, the attempt's is not.
 const unrecordedKeysSQL = `
@@ -251,7 +251,7 @@ const unrecordedKeysSQL = `
 			select from idempotency_record r
 			where r.org_id = a.org_id and r.subject_id = a.id and r.key = a.idempotency_key collate "C"
 		)
-	order by a.org_id, a.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 // Each attempt makes an event when it is asked for and one when it is final. In between an answer may be lost any number of
 // times: one event at least for an attempt that has once been unknown, and only such an attempt has settles_at.
@@ -296,11 +296,11 @@ const untoldTransitionsSQL = `
 	select f.org_id, 'pay:' || f.id, format('%s was told %s times, and its attempts make it %s', f.type, f.told, f.expected), count(*) over ()
 	from fault f
 	join payment p on p.org_id = f.org_id and p.id = f.id
-	order by f.org_id, f.id, f.type limit 10`
+	order by 4, 1, 2, f.type limit 10`
 
 const ungroundedEventsSQL = `
 	select v.org_id, 'pay:' || v.aggregateid, format('%s tells of a payment that is not there', v.type), count(*) over ()
 	from event v
 	where v.aggregatetype = 'payment'
 		and not exists (select from payment p where p.org_id = v.org_id and p.id = v.aggregateid)
-	order by v.org_id, v.aggregateid limit 10`
+	order by 4, 1, 2 limit 10`

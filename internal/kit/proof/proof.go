@@ -1,5 +1,5 @@
-// Package proof runs checks over a whole database: statements that look for what must not exist, all of them on one
-// snapshot, so that they judge one moment however busy the database is. It owns no tables and writes nothing.
+// Package proof runs checks over a whole database: statements that look for what must not exist. Each judges one moment, however
+// busy the database is, and holds on to that moment for no longer than it takes. It owns no tables and writes nothing.
 package proof
 
 import (
@@ -28,6 +28,11 @@ type Check struct {
 	// SQL finds the violations, by set-based work without parameters: at most FindingsMax rows, the first in some order, of
 	// org_id uuid, id text, detail text (what is wrong) and found bigint (how many there are in all). In both texts an id is
 	// written ent:018f…, its prefix and its uuid, and shown as people know it, ent_….
+	//
+	// Its plan must not depend on statistics, which may be of a time when the tables were small, or not be there at all. Tables
+	// are joined in the order in which they are written, so each must be joined by its whole key to what stands before it. And
+	// it ends in order by 4, 1, 2 limit 10: found is known when all violations are, so the planner cannot prefer a way that has the
+	// first ten soon and the rest never.
 	SQL string
 	// Judge is for what SQL cannot tell. SQL then lists all there is to be judged, each with its org_id and id first, and
 	// Judge says of a row what is wrong: nothing, when it is sound.
@@ -49,7 +54,7 @@ type Part struct {
 // Report is what a run found.
 type Report struct {
 	OK         bool      `json:"ok"`
-	At         time.Time `json:"at"` // the moment that was judged, by the database's clock
+	At         time.Time `json:"at"` // when it began, by the database's clock: no check judges an earlier moment
 	DurationMS int64     `json:"duration_ms"`
 	Records    []Count   `json:"records"`
 	Checks     []Result  `json:"checks"`
@@ -98,50 +103,60 @@ func (r Report) Failed() []Result {
 	return out
 }
 
-// The pool's sessions are set for many small statements; these few large ones want the opposite. Joins by hash only: a hash
-// is made of all the columns that must be equal, whereas a merge on tables that were never analysed may go by the
-// organisation alone, and a nested loop by a size from long ago; either would never end. No parallel workers: each would
-// aggregate everything for itself. The settings end with the transaction.
+// The pool's sessions are set for many small statements; these few large ones want the opposite. And they want one plan, whatever the
+// statistics say: tables are read whole, joined by hashing, and in the order that the statement has. Left to choose, the planner joins
+// by the organisation alone where it takes tables for small, or probes an index for each of millions of rows where it takes a result
+// for large; either would never end. No parallel workers: each would aggregate everything for itself. The settings end with the
+// transaction.
 const setLocalSQL = `select set_config('statement_timeout', '30min', true), set_config('idle_in_transaction_session_timeout', '10min', true),
-	set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true), set_config('enable_hashjoin', 'on', true),
-	set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('work_mem', '128MB', true),
-	set_config('max_parallel_workers_per_gather', '0', true)`
+	set_config('plan_cache_mode', 'auto', true), set_config('work_mem', '128MB', true), set_config('max_parallel_workers_per_gather', '0', true),
+	set_config('enable_seqscan', 'on', true), set_config('enable_indexscan', 'off', true), set_config('enable_indexonlyscan', 'off', true),
+	set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'on', true), set_config('enable_nestloop', 'off', true),
+	set_config('enable_mergejoin', 'off', true), set_config('join_collapse_limit', '1', true), set_config('from_collapse_limit', '1', true)`
 
-const snapshotTimeSQL = `select now()`
+const timeSQL = `select now()`
 
-// Run carries out all checks of all parts, in their order, on one snapshot. It takes no locks that disturb anyone, but as
-// long as it runs VACUUM cannot clean up what is younger than the snapshot. An error means that the checks could not be
+// Run carries out all checks of all parts, in their order, each on a snapshot of its own. It takes no locks that disturb anyone, but as
+// long as a check runs VACUUM cannot clean up what is younger than its snapshot. An error means that the checks could not be
 // carried out; violations are no error. progress may be nil.
 func Run(ctx context.Context, db *postgres.DB, now clock.Clock, parts []Part, p *progress.Progress) (Report, error) {
-	var report Report
-	err := db.Snapshot(ctx, func(ctx context.Context, tx postgres.Tx) error {
-		var err error
-		report, err = RunIn(ctx, tx, now, parts, p)
-		return err
+	return run(ctx, now, parts, p, func(ctx context.Context, q question) error {
+		return db.Snapshot(ctx, func(ctx context.Context, tx postgres.Tx) error {
+			if err := setUp(ctx, tx); err != nil {
+				return err
+			}
+			return q(ctx, tx)
+		})
 	})
-	return report, err
 }
 
 // RunIn is Run within a transaction of the caller's, who thereby has its changes judged before they are committed. What each
 // statement sees is up to the transaction's isolation.
 func RunIn(ctx context.Context, tx postgres.Tx, now clock.Clock, parts []Part, p *progress.Progress) (Report, error) {
+	if err := setUp(ctx, tx); err != nil {
+		return Report{}, err
+	}
+	return run(ctx, now, parts, p, func(ctx context.Context, q question) error { return q(ctx, tx) })
+}
+
+// question is one statement. It may be asked again, in another transaction, when a connection was lost.
+type question func(ctx context.Context, tx postgres.Tx) error
+
+func setUp(ctx context.Context, tx postgres.Tx) error {
+	if _, err := tx.Exec(ctx, setLocalSQL); err != nil {
+		return fmt.Errorf("set the session up for large statements: %w", err)
+	}
+	return nil
+}
+
+func run(ctx context.Context, now clock.Clock, parts []Part, p *progress.Progress, ask func(context.Context, question) error) (Report, error) {
 	began := now()
 	report := Report{OK: true, Records: []Count{}, Checks: []Result{}}
-	if _, err := tx.Exec(ctx, setLocalSQL); err != nil {
-		return Report{}, fmt.Errorf("set the session up for large statements: %w", err)
-	}
-	if err := tx.QueryRow(ctx, snapshotTimeSQL).Scan(&report.At); err != nil {
+	err := ask(ctx, func(ctx context.Context, tx postgres.Tx) error { return tx.QueryRow(ctx, timeSQL).Scan(&report.At) })
+	if err != nil {
 		return Report{}, fmt.Errorf("ask the database for the time: %w", err)
 	}
 	report.At = report.At.UTC()
-	if err := report.run(ctx, tx, now, parts, p); err != nil {
-		return Report{}, err
-	}
-	report.DurationMS = now().Sub(began).Milliseconds()
-	return report, nil
-}
-
-func (r *Report) run(ctx context.Context, tx postgres.Tx, now clock.Clock, parts []Part, p *progress.Progress) error {
 	total := 0
 	for _, part := range parts {
 		total += len(part.Populations) + len(part.Checks)
@@ -152,27 +167,35 @@ func (r *Report) run(ctx context.Context, tx postgres.Tx, now clock.Clock, parts
 		for _, population := range part.Populations {
 			p.Note("%s", population.Name)
 			c := Count{Name: population.Name}
-			if err := tx.QueryRow(ctx, population.SQL).Scan(&c.Count); err != nil {
-				return fmt.Errorf("count %s: %w", population.Name, err)
+			err := ask(ctx, func(ctx context.Context, tx postgres.Tx) error {
+				return tx.QueryRow(ctx, population.SQL).Scan(&c.Count)
+			})
+			if err != nil {
+				return Report{}, fmt.Errorf("count %s: %w", population.Name, err)
 			}
-			r.Records = append(r.Records, c)
+			report.Records = append(report.Records, c)
 			p.Add(1)
 		}
 	}
 	for _, part := range parts {
 		for i := range part.Checks {
 			p.Note("%s", part.Checks[i].Name)
-			result, err := part.Checks[i].run(ctx, tx, now)
-			if err != nil {
+			var result Result
+			err := ask(ctx, func(ctx context.Context, tx postgres.Tx) (err error) {
+				result, err = part.Checks[i].run(ctx, tx, now)
 				return err
+			})
+			if err != nil {
+				return Report{}, err
 			}
-			r.Checks = append(r.Checks, result)
-			r.OK = r.OK && result.OK
+			report.Checks = append(report.Checks, result)
+			report.OK = report.OK && result.OK
 			p.Add(1)
 		}
 	}
 	p.Note("")
-	return nil
+	report.DurationMS = now().Sub(began).Milliseconds()
+	return report, nil
 }
 
 func (c *Check) run(ctx context.Context, tx postgres.Tx, now clock.Clock) (Result, error) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/kontorhq/kontor/internal/kit/clock"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -24,22 +26,25 @@ const (
 	heavyThingsSQL = `
 		select org_id, format('thg:%s', id), format('it weighs %s more than thg:%s', weight, '00000000-0000-7000-8000-000000000001'), count(*) over ()
 		from thing where weight > 18
-		order by org_id, id limit 10`
+		order by 4, 1, 2 limit 10`
 	lightThingsSQL = `
 		select org_id, 'thing ' || weight, 'it is light', count(*) over ()
 		from thing where weight < 1
-		order by org_id, id limit 10`
+		order by 4, 1, 2 limit 10`
 	settingsSQL = `
 		select '00000000-0000-7000-8000-000000000001'::uuid, name, setting, count(*) over ()
 		from pg_settings
-		where name in ('enable_seqscan', 'enable_nestloop', 'plan_cache_mode', 'statement_timeout', 'transaction_isolation', 'transaction_read_only')
-		order by name limit 10`
+		where name in ('enable_seqscan', 'enable_nestloop', 'join_collapse_limit', 'plan_cache_mode', 'statement_timeout',
+			'transaction_isolation', 'transaction_read_only')
+		order by 4, 1, 2 limit 10`
 	brokenSQL = `select nothing from thing`
 )
 
-func open(t *testing.T) *postgres.DB {
+func open(t *testing.T) *postgres.DB { return openWith(t, 1) }
+
+func openWith(t *testing.T, connections int32) *postgres.DB {
 	t.Helper()
-	db, err := postgres.Open(t.Context(), postgrestest.DB(t).URL, postgres.Options{ConnectionsMax: 1})
+	db, err := postgres.Open(t.Context(), postgrestest.DB(t).URL, postgres.Options{ConnectionsMax: connections})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +114,7 @@ func TestChecksRunOnASnapshotWithTheirOwnSettings(t *testing.T) {
 		got[f.ID] = f.Detail
 	}
 	for name, want := range map[string]string{
-		"enable_seqscan": "on", "enable_nestloop": "off", "plan_cache_mode": "auto", "statement_timeout": "1800000",
+		"enable_seqscan": "on", "enable_nestloop": "off", "join_collapse_limit": "1", "plan_cache_mode": "auto", "statement_timeout": "1800000",
 		"transaction_isolation": "repeatable read", "transaction_read_only": "on",
 	} {
 		if got[name] != want {
@@ -120,6 +125,28 @@ func TestChecksRunOnASnapshotWithTheirOwnSettings(t *testing.T) {
 	const afterSQL = `select current_setting('enable_seqscan'), current_setting('statement_timeout')`
 	if err := db.Pool().QueryRow(t.Context(), afterSQL).Scan(&seqscan, &timeout); err != nil || seqscan != "off" || timeout != "30s" {
 		t.Errorf("the session keeps the settings: %s, %s, %v", seqscan, timeout, err)
+	}
+}
+
+func TestEachCheckJudgesAMomentOfItsOwn(t *testing.T) {
+	t.Parallel()
+	db := openWith(t, 2)
+	const allThingsSQL = `select org_id, 'a thing', weight from thing`
+	const dropThingsSQL = `delete from thing`
+	seen := [2]int{}
+	count := func(check int) func(pgx.CollectableRow) (ids.ID, string, string, error) {
+		return func(pgx.CollectableRow) (ids.ID, string, string, error) {
+			if seen[check]++; seen[check] == 1 {
+				if _, err := db.Pool().Exec(t.Context(), dropThingsSQL); err != nil {
+					t.Error(err)
+				}
+			}
+			return ids.ID{}, "", "", nil
+		}
+	}
+	run(t, db, nil, proof.Check{Name: "first", SQL: allThingsSQL, Judge: count(0)}, proof.Check{Name: "second", SQL: allThingsSQL, Judge: count(1)})
+	if seen != [2]int{30, 0} {
+		t.Errorf("the checks saw %d things; all were dropped while the first looked at them", seen)
 	}
 }
 

@@ -29,7 +29,7 @@ const contradictoryKeysSQL = `
 	join idempotency_record b on b.org_id = a.org_id and b.key = a.key
 	where b.period > a.period and b.created_at < a.created_at + interval '30 days'
 		and (b.fingerprint <> a.fingerprint or b.status <> a.status or b.answer <> a.answer or b.subject_id is distinct from a.subject_id)
-	order by a.org_id, a.key limit 10`
+	order by 4, 1, 2 limit 10`
 
 const malformedRecordsSQL = `
 	select r.org_id, r.key, format('status %s, a fingerprint of %s bytes, written at %s into the month of %s', r.status,
@@ -37,4 +37,4 @@ const malformedRecordsSQL = `
 	from idempotency_record r
 	where octet_length(r.fingerprint) <> 32 or r.status not between 200 and 499
 		or r.period not in (date_trunc('month', r.created_at)::date, (date_trunc('month', r.created_at) - interval '1 month')::date)
-	order by r.org_id, r.key limit 10`
+	order by 4, 1, 2 limit 10`

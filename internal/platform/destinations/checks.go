@@ -29,7 +29,7 @@ const statelessSQL = `
 	select d.org_id, 'dst:' || d.id, format('%s has no state', d.name), count(*) over ()
 	from destination d
 	where not exists (select from destination_state s where s.org_id = d.org_id and s.destination_id = d.id)
-	order by d.org_id, d.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 // What is wrong is named, never shown.
 const literalSecretsSQL = `
@@ -37,7 +37,7 @@ const literalSecretsSQL = `
 	from destination d
 	cross join jsonb_each_text(d.auth) a
 	where a.key in ('token', 'password', 'key', 'secret', 'client_secret') and a.value !~ '^(env:[A-Za-z0-9_]+|file:/.+)$'
-	order by d.org_id, d.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const impossibleBreakersSQL = `
 	select s.org_id, 'dst:' || s.destination_id,
@@ -47,4 +47,4 @@ const impossibleBreakersSQL = `
 	from destination_state s
 	where s.breaker_failures > s.breaker_requests or least(s.breaker_failures, s.breaker_successes, s.breaker_openings, s.breaker_spell) < 0
 		or (s.breaker = 'closed') <> (s.breaker_openings = 0) or s.breaker_openings > s.breaker_spell
-	order by s.org_id, s.destination_id limit 10`
+	order by 4, 1, 2 limit 10`

@@ -32,7 +32,7 @@ const repeatedEventsSQL = `
 	from event e
 	group by e.org_id, e.id
 	having count(*) > 1
-	order by e.org_id, e.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 // Readers see what is below the oldest transaction that is open. A log that was restored into a younger cluster has numbers that
 // this one has yet to reach: its events would stay unseen, and then appear out of their order.
@@ -41,10 +41,10 @@ const unreadableEventsSQL = `
 		pg_snapshot_xmax(pg_current_snapshot())), count(*) over ()
 	from event e
 	where e.xid >= (select pg_snapshot_xmax(pg_current_snapshot())) and e.xid is distinct from (select pg_current_xact_id_if_assigned())
-	order by e.org_id, e.xid, e.id limit 10`
+	order by 4, 1, e.xid, e.id limit 10`
 
 const impossibleMessagesSQL = `
 	select m.org_id, m.source || ' ' || m.message_id, format('%s repeats, %s of them with another payload', m.repeats, m.mismatches), count(*) over ()
 	from inbox_record m
 	where m.mismatches < 0 or m.mismatches > m.repeats
-	order by m.org_id, m.source, m.message_id limit 10`
+	order by 4, 1, 2 limit 10`

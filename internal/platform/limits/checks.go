@@ -31,4 +31,4 @@ const sweptSlotsSQL = `
 	join limit_key k on k.org_id = l.org_id and k.name = l.name
 	group by k.org_id, k.name, k.quiet_at
 	having max(l.over_at) > k.quiet_at
-	order by k.org_id, k.name limit 10`
+	order by 4, 1, 2 limit 10`

@@ -56,7 +56,7 @@ const untaskedTicksSQL = `
 	left join task k on k.org_id = t.org_id and k.id = t.task_id
 	where case when k.id is not null then k.subject_type is distinct from 'schedule'
 		else to_regclass(to_char(t.created_at at time zone 'UTC', '"task_"YYYY_MM')) is not null end
-	order by t.org_id, t.schedule_id, t.tick_at limit 10`
+	order by 4, 1, 2, t.tick_at limit 10`
 
 const repeatedTicksSQL = `
 	select w.org_id, 'sch:' || w.schedule_id, w.what, count(*) over ()
@@ -71,7 +71,7 @@ const repeatedTicksSQL = `
 		group by t.org_id, t.task_id
 		having count(*) > 1
 	) w
-	order by w.org_id, w.schedule_id, w.what limit 10`
+	order by 4, 1, 2, w.what limit 10`
 
 const unaccountedTicksSQL = `
 	with made as (
@@ -84,7 +84,7 @@ const unaccountedTicksSQL = `
 	from schedule s
 	join made m on m.org_id = s.org_id and m.schedule_id = s.id
 	where m.last > s.ticks_after or s.last_tick_at is distinct from m.last
-	order by s.org_id, s.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const allSchedulesSQL = `
 	select s.org_id, 'sch:' || s.id, s.cron, s.time_zone, s.anchor_at, s.ticks_after, s.next_tick_at
@@ -123,4 +123,4 @@ const untoldChangesSQL = `
 	from schedule s
 	left join told t on t.org_id = s.org_id and t.aggregateid = s.id
 	where coalesce(t.changes, 0) <> s.version
-	order by s.org_id, s.id limit 10`
+	order by 4, 1, 2 limit 10`

@@ -51,7 +51,7 @@ const unknownTasksSQL = `
 		select a.org_id, a.task_id, format('attempt %s was made, and it was never queued', a.number) from task_attempt a
 	) l
 	where not exists (select from task t where t.org_id = l.org_id and t.id = l.task_id)
-	order by l.org_id, l.task_id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const unrecordedEndsSQL = `
 	with ended as (
@@ -72,7 +72,7 @@ const unrecordedEndsSQL = `
 	left join task_live l on l.org_id = t.org_id and l.task_id = t.id
 	left join ended e on e.org_id = t.org_id and e.task_id = t.id
 	where (l.task_id is null and (coalesce(e.ends, 0) <> 1 or e.ended <> e.last)) or (l.task_id is not null and e.ends > 0)
-	order by t.org_id, t.id limit 10`
+	order by 4, 1, 2 limit 10`
 
 // A lease is an attempt that is under way and not yet in the history.
 const miscountedAttemptsSQL = `
@@ -92,7 +92,7 @@ const miscountedAttemptsSQL = `
 	full join task_live l on l.org_id = m.org_id and l.task_id = m.task_id
 	where m.first <> 1 or m.last <> m.attempts
 		or l.attempt <> coalesce(m.last, 0) + case when l.lease_token is null then 0 else 1 end
-	order by 1, 2 limit 10`
+	order by 4, 1, 2 limit 10`
 
 const tornLeasesSQL = `
 	select l.org_id, 'tsk:' || l.task_id,
@@ -102,7 +102,7 @@ const tornLeasesSQL = `
 	from task_live l
 	where (l.lease_token is null) <> (l.leased_by is null) or (l.lease_token is null) <> (l.leased_at is null)
 		or l.leased_at >= l.due_at or (l.lease_token is not null and l.attempt < 1) or l.excused < 0 or l.excused > l.attempt
-	order by l.org_id, l.task_id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const lostFailuresSQL = `
 	select f.org_id, 'tsk:' || f.task_id, f.what, count(*) over ()
@@ -116,11 +116,11 @@ const lostFailuresSQL = `
 		from task_dead_letter d
 		where exists (select from task_live l where l.org_id = d.org_id and l.task_id = d.task_id)
 	) f
-	order by f.org_id, f.task_id limit 10`
+	order by 4, 1, 2 limit 10`
 
 const orphanKeysSQL = `
 	select k.org_id, 'tsk:' || k.task_id, format('it holds %s for good, and has ended', k.key), count(*) over ()
 	from task_key k
 	where k.expires_at is null
 		and not exists (select from task_live l where l.org_id = k.org_id and l.task_id = k.task_id and l.key = k.key)
-	order by k.org_id, k.key limit 10`
+	order by 4, 1, 2 limit 10`
