@@ -69,10 +69,8 @@ func (l *Ledger) ListAccounts(ctx context.Context, orgID ids.ID, f AccountFilter
 	if err != nil {
 		return nil, paging.Cursor{}, fmt.Errorf("list accounts: %w", err)
 	}
-	if len(list) <= limit {
-		return list, paging.Cursor{}, nil
-	}
-	return list[:limit], paging.Cursor{ID: list[limit-1].ID}, nil
+	list, next := paging.Cut(list, limit, func(last *Account) paging.Cursor { return paging.Cursor{ID: last.ID} })
+	return list, next, nil
 }
 
 // The balance after the last posting recorded by then: one look-up on each side of the account. Ordered by the index alone, with all

@@ -168,11 +168,9 @@ func (l *Ledger) ListEntries(ctx context.Context, orgID ids.ID, f EntryFilter, a
 	if err != nil {
 		return nil, paging.Cursor{}, fmt.Errorf("list entries: %w", err)
 	}
-	var next paging.Cursor
-	if len(stored) > limit {
-		stored = stored[:limit]
-		next.Number, next.ID = stored[limit-1].RecordedAt.UnixMicro(), stored[limit-1].ID
-	}
+	stored, next := paging.Cut(stored, limit, func(last *storedEntry) paging.Cursor {
+		return paging.Cursor{Number: last.RecordedAt.UnixMicro(), ID: last.ID}
+	})
 	list := make([]Recorded, len(stored))
 	for i := range stored {
 		list[i] = stored[i].recorded()

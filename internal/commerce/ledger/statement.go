@@ -82,14 +82,12 @@ func (l *Ledger) Statement(ctx context.Context, orgID, accountID ids.ID, f State
 	if err != nil {
 		return nil, paging.Cursor{}, fmt.Errorf("read a statement: %w", err)
 	}
-	if len(list) <= limit {
-		return list, paging.Cursor{}, nil
-	}
-	return list[:limit], statementCursor(list[limit-1]), nil
+	list, next := paging.Cut(list, limit, statementCursor)
+	return list, next, nil
 }
 
 // A statement's cursor is the time and the version of its last line.
-func statementCursor(last StatementLine) paging.Cursor {
+func statementCursor(last *StatementLine) paging.Cursor {
 	c := paging.Cursor{Number: last.Version}
 	binary.BigEndian.PutUint64(c.ID[:8], uint64(last.RecordedAt.UnixMicro()))
 	return c

@@ -79,11 +79,7 @@ func (p *Payments) List(ctx context.Context, orgID ids.ID, f Filter, after pagin
 	if err != nil {
 		return nil, paging.Cursor{}, err
 	}
-	var next paging.Cursor
-	if len(list) > limit {
-		list = list[:limit]
-		next.ID = list[limit-1].payment.ID
-	}
+	list, next := paging.Cut(list, limit, func(last *work) paging.Cursor { return paging.Cursor{ID: last.payment.ID} })
 	out := make([]json.RawMessage, len(list))
 	for i := range list {
 		out[i] = list[i].encode()

@@ -235,11 +235,7 @@ func (s *Server) ListDestinations(ctx context.Context, r ListDestinationsRequest
 	if err != nil {
 		return nil, err
 	}
-	var next paging.Cursor
-	if len(list) > limit {
-		list = list[:limit]
-		next.ID = list[limit-1].ID
-	}
+	list, next := paging.Cut(list, limit, func(last *destinations.Destination) paging.Cursor { return paging.Cursor{ID: last.ID} })
 	now := s.deps.Destinations.Now()
 	return page(len(list), func(out []byte, i int) []byte { return append(out, encoded(showDestination(&list[i], now))...) }, next, listOfDestinations), nil
 }

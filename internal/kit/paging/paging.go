@@ -35,6 +35,15 @@ const (
 	nameBytesMax = 255
 )
 
+// Cut makes a page of what a list has found that looked for one more than the page holds, and tells where the next one begins: at the
+// place of this one's last item, or nowhere, if there was no more.
+func Cut[T any](found []T, limit int, place func(last *T) Cursor) ([]T, Cursor) {
+	if len(found) <= limit {
+		return found, Cursor{}
+	}
+	return found[:limit], place(&found[limit-1])
+}
+
 // Encode writes the cursor for the given list; the beginning is the empty string.
 func (c Cursor) Encode(list byte) string {
 	if c.IsZero() {

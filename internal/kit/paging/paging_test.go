@@ -29,3 +29,14 @@ func TestACursorBelongsToItsList(t *testing.T) {
 		t.Fatal("a payments cursor was taken for an events cursor")
 	}
 }
+
+func TestAPageIsCutWhereThereIsMore(t *testing.T) {
+	t.Parallel()
+	place := func(last *int) paging.Cursor { return paging.Cursor{Number: int64(*last)} }
+	for found, want := range map[int]paging.Cursor{0: {}, 1: {}, 2: {}, 3: {Number: 20}} {
+		page, next := paging.Cut([]int{10, 20, 30}[:found], 2, place)
+		if len(page) != min(found, 2) || next != want {
+			t.Errorf("of %d: a page of %d, and %+v", found, len(page), next)
+		}
+	}
+}

@@ -40,10 +40,6 @@ func (s *Schedules) List(ctx context.Context, tx postgres.Tx, orgID ids.ID, filt
 	if err != nil {
 		return nil, paging.Cursor{}, fmt.Errorf("list the schedules: %w", err)
 	}
-	var next paging.Cursor
-	if len(list) > limit {
-		list = list[:limit]
-		next.ID = list[limit-1].ID
-	}
+	list, next := paging.Cut(list, limit, func(last *Schedule) paging.Cursor { return paging.Cursor{ID: last.ID} })
 	return list, next, nil
 }

@@ -43,11 +43,7 @@ func (t *Tasks) Queues(ctx context.Context, tx postgres.Tx, org ids.ID, after pa
 	if err != nil {
 		return nil, paging.Cursor{}, fmt.Errorf("list queues: %w", err)
 	}
-	var next paging.Cursor
-	if len(list) > limit {
-		list = list[:limit]
-		next.Name = list[limit-1].Name
-	}
+	list, next := paging.Cut(list, limit, func(last *Queue) paging.Cursor { return paging.Cursor{Name: last.Name} })
 	return list, next, nil
 }
 
