@@ -48,8 +48,8 @@ func (d *Destinations) hear(ctx context.Context, tx postgres.Tx) error {
 	if d.registry.clock.fresh() {
 		return nil
 	}
-	var now time.Time
-	if err := tx.QueryRow(ctx, clockSQL).Scan(&now); err != nil {
+	now, err := postgres.Now(ctx, tx)
+	if err != nil {
 		return fmt.Errorf("read the clock: %w", err)
 	}
 	d.registry.clock.set(now)

@@ -38,8 +38,6 @@ const (
 	where d.org_id = $1 and d.id > $2
 	order by d.id
 	limit $3`
-
-	clockSQL = `select clock_timestamp()`
 )
 
 // Get reads a destination. Like every read here it takes a transaction, or the pool.
@@ -47,11 +45,7 @@ func (d *Destinations) Get(ctx context.Context, tx postgres.Tx, orgID ids.ID, na
 	if err := d.hear(ctx, tx); err != nil {
 		return Destination{}, err
 	}
-	return one(ctx, tx, getSQL, orgID, name)
-}
-
-func one(ctx context.Context, tx postgres.Tx, sql string, orgID ids.ID, name string) (Destination, error) {
-	rows, err := tx.Query(ctx, sql, orgID, name)
+	rows, err := tx.Query(ctx, getSQL, orgID, name)
 	if err != nil {
 		return Destination{}, fmt.Errorf("read a destination: %w", err)
 	}
@@ -86,16 +80,23 @@ func (d *Destinations) List(ctx context.Context, tx postgres.Tx, orgID, after id
 
 // lock reads a destination that the transaction is about to change, and then the database's clock.
 func (d *Destinations) lock(ctx context.Context, tx postgres.Tx, orgID ids.ID, name string) (Destination, time.Time, error) {
-	found, err := one(ctx, tx, lockSQL, orgID, name)
-	if err != nil {
-		return found, time.Time{}, err
-	}
+	var found []Destination
 	var now time.Time
-	if err := tx.QueryRow(ctx, clockSQL).Scan(&now); err != nil {
-		return found, now, fmt.Errorf("read the clock: %w", err)
+	var batch pgx.Batch
+	batch.Queue(lockSQL, orgID, name).Query(func(rows pgx.Rows) (err error) {
+		found, err = collect(rows)
+		return err
+	})
+	postgres.QueueNow(&batch, &now)
+	err := tx.SendBatch(ctx, &batch).Close()
+	switch {
+	case err != nil:
+		return Destination{}, now, fmt.Errorf("lock a destination: %w", err)
+	case len(found) == 0:
+		return Destination{}, now, ErrNotFound
 	}
 	d.registry.clock.set(now)
-	return found, now.UTC(), nil
+	return found[0], now, nil
 }
 
 // write sends a batch of statements.

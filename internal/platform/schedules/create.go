@@ -28,7 +28,7 @@ func (s *Schedules) Create(ctx context.Context, tx postgres.Tx, orgID ids.ID, in
 	if err := in.validate(); err != nil {
 		return Schedule{}, err
 	}
-	now, err := readClock(ctx, tx)
+	now, err := postgres.Now(ctx, tx)
 	if err != nil {
 		return Schedule{}, err
 	}
@@ -55,12 +55,6 @@ func (s *Schedules) Create(ctx context.Context, tx postgres.Tx, orgID ids.ID, in
 		return Schedule{}, fmt.Errorf("store a schedule: %w", err)
 	}
 	return c, s.tell(ctx, tx, eventCreated, &c)
-}
-
-func readClock(ctx context.Context, tx postgres.Tx) (time.Time, error) {
-	var now time.Time
-	err := tx.QueryRow(ctx, clockSQL).Scan(&now)
-	return now.UTC(), err
 }
 
 // tell publishes a change.

@@ -48,18 +48,13 @@ const lockDueSQL = `
 	limit $1
 	for update skip locked`
 
-const clockSQL = `select clock_timestamp()`
-
 // fireDue makes the ticks that are due of schedules that no other node holds, as many as fit one transaction, and tells
 // how many schedules that were.
 func (s *Schedules) fireDue(ctx context.Context) (int, error) {
 	var f *firing
 	fired := 0
 	err := s.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
-		var batch pgx.Batch
-		batch.Queue(lockDueSQL, s.cfg.SchedulesMax)
-		batch.Queue(clockSQL)
-		list, now, err := readLocked(tx.SendBatch(ctx, &batch))
+		list, now, err := readLocked(ctx, tx, lockDueSQL, s.cfg.SchedulesMax)
 		if err != nil {
 			return err
 		}
@@ -74,20 +69,16 @@ func (s *Schedules) fireDue(ctx context.Context) (int, error) {
 	return fired, nil
 }
 
-// readLocked reads the schedules that a batch locks, and the database's clock, asked with all locks held.
-func readLocked(results pgx.BatchResults) ([]Schedule, time.Time, error) {
-	defer func() { _ = results.Close() }()
-	var now time.Time
-	rows, err := results.Query()
-	if err != nil {
-		return nil, now, err
-	}
-	list, err := pgx.CollectRows(rows, scan)
-	if err != nil {
-		return nil, now, err
-	}
-	err = results.QueryRow().Scan(&now)
-	return list, now.UTC(), err
+// readLocked reads the schedules that a statement locks, and the database's clock, asked with all locks held.
+func readLocked(ctx context.Context, tx postgres.Tx, sql string, args ...any) (list []Schedule, now time.Time, err error) {
+	var batch pgx.Batch
+	batch.Queue(sql, args...).Query(func(rows pgx.Rows) error {
+		list, err = pgx.CollectRows(rows, scan)
+		return err
+	})
+	postgres.QueueNow(&batch, &now)
+	err = tx.SendBatch(ctx, &batch).Close()
+	return list, now, err
 }
 
 // firing is one transaction's ticks.

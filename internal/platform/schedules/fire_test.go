@@ -110,7 +110,7 @@ func TestTicksThatNobodyMadeInTime(t *testing.T) {
 			if told := strings.Join(b.told(s.ID), " "); strings.Contains(told, "misfired") == c.withoutMisfire {
 				t.Errorf("told %s", told)
 			}
-			ticks, now := b.made(s.ID), do(b, readClock)
+			ticks, now := b.made(s.ID), do(b, postgres.Now)
 			if after := b.get(s.ID); !after.NextTickAt.After(now.Add(-time.Minute)) || after.Version != 1 ||
 				len(ticks) > 0 && !after.LastTickAt.Equal(ticks[len(ticks)-1]) {
 				t.Errorf("%+v", after)

@@ -132,7 +132,7 @@ func (b *bench) get(id ids.ID) Schedule {
 // neglect is as if no node had run since then: the schedule's ticks after that are not accounted for.
 func (b *bench) neglect(c Schedule, since time.Duration) Schedule {
 	b.Helper()
-	now := do(b, readClock)
+	now := do(b, postgres.Now)
 	c.anchor = now.Add(-since).Truncate(time.Second)
 	c.ticksAfter = now.Add(-since)
 	rule, err := ParseRule(c.Cron, c.TimeZone, c.anchor)

@@ -22,7 +22,7 @@ func (s *Schedules) Preview(ctx context.Context, tx postgres.Tx, expression, zon
 	if err := p.fault(); err != nil {
 		return nil, err
 	}
-	now, err := readClock(ctx, tx)
+	now, err := postgres.Now(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (s *Schedules) PreviewOf(ctx context.Context, tx postgres.Tx, orgID, id ids
 	if err != nil {
 		return nil, err
 	}
-	now, err := readClock(ctx, tx)
+	now, err := postgres.Now(ctx, tx)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func (s *Schedules) RunNow(ctx context.Context, tx postgres.Tx, orgID, id ids.ID
 	if err != nil {
 		return ids.ID{}, err
 	}
-	now, err := readClock(ctx, tx)
+	now, err := postgres.Now(ctx, tx)
 	if err != nil {
 		return ids.ID{}, err
 	}

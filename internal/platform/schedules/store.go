@@ -63,10 +63,7 @@ const lockSQL = `
 // lock takes a schedule to change it, and the database's clock once it is held: what another transaction made of it before is
 // then in the past. A version of 0 takes any.
 func lock(ctx context.Context, tx postgres.Tx, orgID, id ids.ID, version int64) (Schedule, time.Time, error) {
-	var batch pgx.Batch
-	batch.Queue(lockSQL, orgID, id)
-	batch.Queue(clockSQL)
-	list, now, err := readLocked(tx.SendBatch(ctx, &batch))
+	list, now, err := readLocked(ctx, tx, lockSQL, orgID, id)
 	switch {
 	case err != nil:
 		return Schedule{}, now, err
