@@ -51,19 +51,7 @@ var ErrFaults = badserver.ErrProfile
 // ParseFaults reads "none", "light" or "heavy", or details, or a profile and then details that add to it or change it, as
 // in "light,seed=7,error_503=5%,latency=5ms..50ms". The empty string is "none". All mistakes are reported at once.
 func ParseFaults(text string) (Faults, error) {
-	name, details, err := badserver.Split(text)
-	problems := []error{err}
-	f, ok := profile(name)
-	if !ok {
-		problems = append(problems, fmt.Errorf("%w: no profile %q; want none, light or heavy, or details such as error_503=1%%", ErrFaults, name))
-	}
-	for _, detail := range details {
-		problems = append(problems, f.set(detail.Name, detail.Value))
-	}
-	if err := errors.Join(append(problems, f.check())...); err != nil {
-		return Faults{}, err
-	}
-	return f, nil
+	return badserver.Read(text, profile, (*Faults).set, (*Faults).check)
 }
 
 // profile gives the named profiles.

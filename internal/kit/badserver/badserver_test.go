@@ -88,25 +88,46 @@ func TestChanceIsEvenlySpread(t *testing.T) {
 	}
 }
 
-func TestSplit(t *testing.T) {
+func TestRead(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
-		text, name string
-		details    []badserver.Detail
-	}{
-		{"", "", nil},
-		{" light ", "light", nil},
-		{"light, seed = 7,latency=1ms", "light", []badserver.Detail{{"seed", "7"}, {"latency", "1ms"}}},
-		{"seed=7", "", []badserver.Detail{{"seed", "7"}}},
-		{"none,a=b=c,=", "none", []badserver.Detail{{"a", "b=c"}, {"", ""}}},
+	const bad = "bad"
+	wrong := errors.New("wrong value")
+	read := func(text string) ([]string, error) {
+		named := func(name string) ([]string, bool) { return []string{name}, name != bad }
+		set := func(p *[]string, name, value string) error {
+			if value == bad {
+				return wrong
+			}
+			*p = append(*p, name, value)
+			return nil
+		}
+		check := func(p *[]string) error {
+			if len(*p) > 5 {
+				return wrong
+			}
+			return nil
+		}
+		return badserver.Read(text, named, set, check)
+	}
+	for text, want := range map[string][]string{
+		"":                            {""},
+		"light":                       {"light"},
+		"light, seed = 7,latency=1ms": {"light", "seed", "7", "latency", "1ms"},
+		"seed=7":                      {"", "seed", "7"},
+		"none,a=b=c,=":                {"none", "a", "b=c", "", ""},
 	} {
-		name, details, err := badserver.Split(c.text)
-		if err != nil || name != c.name || !slices.Equal(details, c.details) {
-			t.Errorf("%q is %q and %v: %v", c.text, name, details, err)
+		if got, err := read(text); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}
-	if _, _, err := badserver.Split("light,,slow"); !errors.Is(err, badserver.ErrProfile) || strings.Count(err.Error(), "\n") != 1 {
-		t.Errorf("not all problems are told: %v", err)
+	for text, mistakes := range map[string]int{"bad": 1, "bad,,slow,a=bad": 4, "light,a=1,b=2,c=3": 1} {
+		got, err := read(text)
+		if got != nil || err == nil || strings.Count(err.Error(), "\n")+1 != mistakes {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	if _, err := read("bad,slow"); !errors.Is(err, badserver.ErrProfile) {
+		t.Error(err)
 	}
 }
 

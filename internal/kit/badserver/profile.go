@@ -13,28 +13,34 @@ import (
 // ErrProfile is what every mistake in a fault profile wraps.
 var ErrProfile = errors.New("malformed fault profile")
 
-// Detail is one setting of a profile.
-type Detail struct{ Name, Value string }
-
-// Split reads a profile as people write it: a profile's name, and then details that add to it or change it, as in
+// Read reads a profile as people write it: the name of one of the server's, and then details that add to it or change it, as in
 // "light,seed=7,latency=5ms"; or details alone, and then the name is empty. All mistakes are reported at once.
-func Split(text string) (name string, details []Detail, err error) {
-	var problems []error
-	for i, item := range strings.Split(text, ",") {
-		key, value, found := strings.Cut(item, "=")
-		switch {
-		case found:
-			details = append(details, Detail{Name: strings.TrimSpace(key), Value: strings.TrimSpace(value)})
-		case i == 0:
-			name = strings.TrimSpace(item)
-		default:
-			problems = append(problems, fmt.Errorf("%w: %q: want name=value", ErrProfile, strings.TrimSpace(item)))
-		}
+func Read[P any](text string, named func(string) (P, bool), set func(p *P, name, value string) error, check func(*P) error) (P, error) {
+	items := strings.Split(text, ",")
+	name := ""
+	if !strings.Contains(items[0], "=") {
+		name, items = strings.TrimSpace(items[0]), items[1:]
 	}
-	return name, details, errors.Join(problems...)
+	var problems []error
+	p, ok := named(name)
+	if !ok {
+		problems = append(problems, fmt.Errorf("%w: no profile %q; want none, light or heavy, or details as name=value", ErrProfile, name))
+	}
+	for _, item := range items {
+		key, value, found := strings.Cut(item, "=")
+		if !found {
+			problems = append(problems, fmt.Errorf("%w: %q: want name=value", ErrProfile, strings.TrimSpace(item)))
+			continue
+		}
+		problems = append(problems, set(&p, strings.TrimSpace(key), strings.TrimSpace(value)))
+	}
+	if err := errors.Join(append(problems, check(&p))...); err != nil {
+		return *new(P), err
+	}
+	return p, nil
 }
 
-// Text is a profile as Split reads it, of a body that has it as it is, as a JSON string, or as a JSON object of settings, whose
+// Text is a profile as Read reads it, of a body that has it as it is, as a JSON string, or as a JSON object of settings, whose
 // "profile" is where they start.
 func Text(body []byte) (string, error) {
 	body = bytes.TrimSpace(body)

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -42,19 +41,7 @@ var ErrFaults = badserver.ErrProfile
 // ParseFaults reads "none", "light" or "heavy", or key=value for any field in snake case, or a profile and then such details, as in
 // "light,seed=7,hang_after=0.1,slow_for=1s". The empty string is "none". All mistakes are reported at once.
 func ParseFaults(text string) (Faults, error) {
-	name, details, err := badserver.Split(text)
-	problems := []error{err}
-	f, ok := profile(name)
-	if !ok {
-		problems = append(problems, fmt.Errorf("%w: no profile %q; want none, light or heavy", ErrFaults, name))
-	}
-	for _, detail := range details {
-		problems = append(problems, f.set(detail.Name, detail.Value))
-	}
-	if err := errors.Join(append(problems, f.validate())...); err != nil {
-		return Faults{}, err
-	}
-	return f, nil
+	return badserver.Read(text, profile, (*Faults).set, (*Faults).validate)
 }
 
 // profile gives the named profiles.
