@@ -5,23 +5,46 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
-// Kind says who has to act and maps to one HTTP status.
+// Kind says who has to act.
 type Kind string
 
-// The kinds, each with its HTTP status at the edge.
+// The kinds.
 const (
-	Invalid         Kind = "invalid"         // 400, or 422 for a well-formed request that breaks a rule
-	Unauthenticated Kind = "unauthenticated" // 401
-	Forbidden       Kind = "forbidden"       // 403
-	NotFound        Kind = "not_found"       // 404
-	Conflict        Kind = "conflict"        // 409
-	Limited         Kind = "limited"         // 429
-	Unavailable     Kind = "unavailable"     // 503: nothing is known to have happened; the same request may be repeated
-	Internal        Kind = "internal"        // 500
+	Invalid         Kind = "invalid"
+	Unauthenticated Kind = "unauthenticated"
+	Forbidden       Kind = "forbidden"
+	NotFound        Kind = "not_found"
+	Conflict        Kind = "conflict"
+	Limited         Kind = "limited"
+	Unavailable     Kind = "unavailable" // nothing is known to have happened; the same request may be repeated
+	Internal        Kind = "internal"
 )
+
+// Status is the HTTP status of a kind, where nothing says more of a code.
+func (k Kind) Status() int {
+	switch k {
+	case Invalid:
+		return http.StatusBadRequest
+	case Unauthenticated:
+		return http.StatusUnauthorized
+	case Forbidden:
+		return http.StatusForbidden
+	case NotFound:
+		return http.StatusNotFound
+	case Conflict:
+		return http.StatusConflict
+	case Limited:
+		return http.StatusTooManyRequests
+	case Unavailable:
+		return http.StatusServiceUnavailable
+	case Internal:
+	}
+	return http.StatusInternalServerError
+}
 
 // Fault is an error with a stable code. Detail is for people and may change; Code may not.
 type Fault struct {
