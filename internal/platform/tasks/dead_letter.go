@@ -89,18 +89,7 @@ func (t *Tasks) DeadLetter(ctx context.Context, tx postgres.Tx, org, taskID ids.
 }
 
 func oneLetter(ctx context.Context, tx postgres.Tx, sql string, org, taskID ids.ID) (DeadLetter, error) {
-	rows, err := tx.Query(ctx, sql, org, taskID)
-	if err != nil {
-		return DeadLetter{}, fmt.Errorf("read a dead letter: %w", err)
-	}
-	d, err := pgx.CollectExactlyOneRow(rows, scanLetter)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return DeadLetter{}, ErrLetterNotFound
-	case err != nil:
-		return DeadLetter{}, fmt.Errorf("read a dead letter: %w", err)
-	}
-	return d, nil
+	return readOne(ctx, tx, scanLetter, "a dead letter", ErrLetterNotFound, sql, org, taskID)
 }
 
 func scanLetter(row pgx.CollectableRow) (DeadLetter, error) {

@@ -18,18 +18,23 @@ const shownSQL = `select ` + shownColumns + shownTables + ` where k.org_id = $1 
 
 // Get reads a task. Like every read here that takes a tx, it takes the pool as well.
 func (t *Tasks) Get(ctx context.Context, tx postgres.Tx, org, id ids.ID) (Shown, error) {
-	rows, err := tx.Query(ctx, shownSQL, org, id)
-	if err != nil {
-		return Shown{}, fmt.Errorf("read a task: %w", err)
+	return readOne(ctx, tx, scanShown, "a task", ErrNotFound, shownSQL, org, id)
+}
+
+// readOne reads the row that a statement finds; missing, if it finds none.
+func readOne[T any](ctx context.Context, tx postgres.Tx, scan pgx.RowToFunc[T], what string, missing error, sql string, args ...any) (T, error) {
+	var one T
+	rows, err := tx.Query(ctx, sql, args...)
+	if err == nil {
+		one, err = pgx.CollectExactlyOneRow(rows, scan)
 	}
-	s, err := pgx.CollectExactlyOneRow(rows, scanShown)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return Shown{}, ErrNotFound
+		return one, missing
 	case err != nil:
-		return Shown{}, fmt.Errorf("read a task: %w", err)
+		return one, fmt.Errorf("read %s: %w", what, err)
 	}
-	return s, nil
+	return one, nil
 }
 
 // hot
@@ -60,10 +65,6 @@ func (t *Tasks) Attempts(ctx context.Context, tx postgres.Tx, org, id ids.ID, af
 	if err != nil {
 		return nil, paging.Cursor{}, fmt.Errorf("list attempts: %w", err)
 	}
-	var nextPage paging.Cursor
-	if len(list) > limit {
-		list = list[:limit]
-		nextPage.Number = int64(list[limit-1].Number)
-	}
+	list, nextPage := paging.Cut(list, limit, func(last *Attempt) paging.Cursor { return paging.Cursor{Number: int64(last.Number)} })
 	return list, nextPage, nil
 }

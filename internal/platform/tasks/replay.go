@@ -3,7 +3,6 @@ package tasks
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -156,18 +155,7 @@ func (t *Tasks) Replay(ctx context.Context, tx postgres.Tx, org, id ids.ID) (Rep
 }
 
 func oneReplay(ctx context.Context, tx postgres.Tx, sql string, org, id ids.ID) (Replay, error) {
-	rows, err := tx.Query(ctx, sql, org, id)
-	if err != nil {
-		return Replay{}, fmt.Errorf("read a replay: %w", err)
-	}
-	r, err := pgx.CollectExactlyOneRow(rows, scanReplay)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return Replay{}, ErrReplayNotFound
-	case err != nil:
-		return Replay{}, fmt.Errorf("read a replay: %w", err)
-	}
-	return r, nil
+	return readOne(ctx, tx, scanReplay, "a replay", ErrReplayNotFound, sql, org, id)
 }
 
 // Replays lists replays, the latest first.
@@ -184,11 +172,7 @@ func (t *Tasks) Replays(ctx context.Context, tx postgres.Tx, org ids.ID, after p
 	if err != nil {
 		return nil, paging.Cursor{}, fmt.Errorf("list replays: %w", err)
 	}
-	var next paging.Cursor
-	if len(list) > limit {
-		list = list[:limit]
-		next = paging.Cursor{ID: list[limit-1].ID}
-	}
+	list, next := paging.Cut(list, limit, func(last *Replay) paging.Cursor { return paging.Cursor{ID: last.ID} })
 	return list, next, nil
 }
 
