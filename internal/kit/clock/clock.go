@@ -8,9 +8,3 @@ type Clock func() time.Time
 
 // System reads the machine's clock, cut to microseconds: what PostgreSQL can store.
 func System() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
-
-// Fixed always tells the same time.
-func Fixed(at time.Time) Clock {
-	at = at.UTC().Truncate(time.Microsecond)
-	return func() time.Time { return at }
-}

@@ -17,14 +17,6 @@ func Add(a, b int64) (int64, error) {
 	return a + b, nil
 }
 
-// Sub subtracts two amounts of minor units.
-func Sub(a, b int64) (int64, error) {
-	if (b < 0 && a > math.MaxInt64+b) || (b > 0 && a < math.MinInt64+b) {
-		return 0, ErrOverflow
-	}
-	return a - b, nil
-}
-
 // Scale is how many decimal places an ISO 4217 currency's minor unit has. False for a code Kontor does not know.
 func Scale(currency string) (int16, bool) {
 	if len(currency) != 3 {

@@ -144,9 +144,6 @@ func (s *Server) TCPURL(database string) string {
 // Version is the server's version, such as 15.18.
 func (s *Server) Version() string { return s.binaries.version }
 
-// BinDir is the directory of the server's binaries, for pg_dump, psql and their like.
-func (s *Server) BinDir() string { return s.binaries.dir }
-
 // CreateDatabase makes a database unless it is there already.
 func (s *Server) CreateDatabase(ctx context.Context, name string) error {
 	conn, err := pgx.Connect(ctx, s.URL("postgres"))
