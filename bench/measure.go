@@ -32,6 +32,7 @@ type sample struct {
 	latencies []time.Duration // of a transaction or a request; sorted
 	cpu       cpuTimes        // used while counting
 	lanes     []laneTime      // of kontor serve
+	whole     bool            // it counts though the round ends with an error: what went wrong came after it
 }
 
 func (s sample) perSecond() float64 { return float64(s.done) / s.elapsed.Seconds() }
@@ -49,11 +50,22 @@ func (s sample) percentile(p float64) float64 {
 	return float64(s.latencies[i].Microseconds()) / 1000
 }
 
-// measure takes rounds of all subjects in turn, and adds their figures to the report.
+// measure takes rounds of all subjects in turn, and adds their figures to the report; when a round fails, those of the rounds before it.
 func (b *bench) measure(ctx context.Context, what string, group []*subject) error {
 	if !strings.Contains(what, b.options.match) {
 		return nil
 	}
+	err := b.takeRounds(ctx, what, group)
+	for _, s := range group {
+		if len(s.rounds) > 0 {
+			s.summarise()
+			b.report.Figures = append(b.report.Figures, s.figure)
+		}
+	}
+	return err
+}
+
+func (b *bench) takeRounds(ctx context.Context, what string, group []*subject) error {
 	count := time.Duration(b.options.seconds * float64(time.Second))
 	for round := range b.options.rounds {
 		b.note("%s, round %d of %d", what, round+1, b.options.rounds)
@@ -66,21 +78,24 @@ func (b *bench) measure(ctx context.Context, what string, group []*subject) erro
 			if err == nil {
 				err = ctx.Err()
 			}
+			if err == nil || taken.whole {
+				s.add(taken)
+			}
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", what, s.figure.Name, err)
 			}
-			slices.Sort(taken.latencies)
-			s.last, s.rounds = taken, append(s.rounds, taken)
-			if s.beside != nil {
-				s.ratios = append(s.ratios, taken.perSecond()/s.beside.last.perSecond())
-			}
 		}
 	}
-	for _, s := range group {
-		s.summarise()
-		b.report.Figures = append(b.report.Figures, s.figure)
-	}
 	return nil
+}
+
+// add takes a round.
+func (s *subject) add(taken sample) {
+	slices.Sort(taken.latencies)
+	s.last, s.rounds = taken, append(s.rounds, taken)
+	if s.beside != nil {
+		s.ratios = append(s.ratios, taken.perSecond()/s.beside.last.perSecond())
+	}
 }
 
 // summarise makes the rounds a figure: of each number the median.

@@ -26,6 +26,24 @@ type neighbourhood struct {
 	load      float64 // of what the workers can do, both tenants together
 	apart     bool    // two organisations, else two fairness keys of one
 	elsewhere bool    // the tasks are queued by another process, for all the node knows
+	own       int     // so many workers, in a database of its own, do about as much of the noisy one's as the two together leave it; 0: not measured
+}
+
+// noise is where the noisy tenant is.
+type noise int
+
+const (
+	silent noise = iota // nowhere
+	beside              // with the quiet one
+	away                // in another database, with workers of its own: what the two share is the machine, PostgreSQL's log and its disk
+)
+
+// street is where tenants are measured.
+type street struct {
+	*bench
+	home, away *strained // the quiet tenant's, and that of a noisy one that is away
+	capacity   float64   // of the workers, in tasks a second
+	backlog    int
 }
 
 // neighbours measures how long the tasks of a quiet tenant wait while a noisy one has a long backlog and queues nine times as many.
@@ -34,101 +52,149 @@ func (b *bench) neighbours(ctx context.Context) error {
 	if !strings.Contains(what, b.options.match) {
 		return nil
 	}
-	s, err := b.openStrained(ctx, "neighbours")
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	capacity := float64(neighbourWorkers) / neighbourTakes.Seconds()
-	backlog := int(neighbourBacklog * b.options.scale)
-	b.report.Checks = append(b.report.Checks, check{Part: partStrain, Name: "neighbours: conditions", OK: true, Value: fmt.Sprintf(
-		"%d workers, %v a task: %s a second at most; 10 %% are the quiet tenant's; %s of the noisy one wait before",
-		neighbourWorkers, neighbourTakes, grouped(capacity), grouped(float64(backlog)))})
-	for _, n := range []neighbourhood{
-		{"fairness keys, load 80 %", 0.8, false, false},
-		{"fairness keys, load 200 %", 2, false, false},
-		{"organisations, load 80 %", 0.8, true, false},
-		{"organisations, load 200 %", 2, true, false},
-		{"fairness keys, queued elsewhere, load 200 %", 2, false, true},
-	} {
-		figureOf := func(name string) *figure {
-			return &figure{Part: partStrain, Name: "the quiet one of two " + n.name + ": " + name, Size: int(capacity * n.load * neighbourShare), sized: "/s=", short: "alone"}
-		}
-		alone := &subject{figure: figureOf("alone"), take: func(ctx context.Context, w window) (sample, error) {
-			return b.quietly(ctx, s, w, n, capacity, 0)
-		}}
-		beside := &subject{figure: figureOf("beside the noisy one"), beside: alone, take: func(ctx context.Context, w window) (sample, error) {
-			return b.quietly(ctx, s, w, n, capacity, backlog)
-		}}
-		if err := b.measure(ctx, what, []*subject{alone, beside}); err != nil {
+	s := &street{bench: b, capacity: float64(neighbourWorkers) / neighbourTakes.Seconds(), backlog: int(neighbourBacklog * b.options.scale)}
+	for _, open := range []struct {
+		into     **strained
+		database string
+	}{{&s.home, "neighbours"}, {&s.away, "away"}} {
+		opened, err := b.openStrained(ctx, open.database)
+		if err != nil {
 			return err
 		}
-		b.compareP99("neighbours, "+n.name, alone.figure, beside.figure, 2)
+		defer opened.close()
+		*open.into = opened
+	}
+	b.report.Checks = append(b.report.Checks, check{Part: partStrain, Name: "neighbours: conditions", OK: true, Value: fmt.Sprintf(
+		"%d workers, %v a task: %s a second at most; 10 %% are the quiet tenant's; %s of the noisy one wait before",
+		neighbourWorkers, neighbourTakes, grouped(s.capacity), grouped(float64(s.backlog)))})
+	for _, n := range []neighbourhood{
+		{"fairness keys, load 80 %", 0.8, false, false, 6},
+		{"fairness keys, load 200 %", 2, false, false, 5},
+		{"organisations, load 80 %", 0.8, true, false, 0},
+		{"organisations, load 200 %", 2, true, false, 0},
+		{"fairness keys, queued elsewhere, load 200 %", 2, false, true, 0},
+	} {
+		if err := s.meet(ctx, what, n); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// compareP99 adds how much longer the slowest of one figure took than those of another.
-func (b *bench) compareP99(name string, fresh, strained *figure, most float64) {
-	ratio := strained.P99 / max(fresh.P99, 0.001)
-	b.report.Checks = append(b.report.Checks, check{
-		Part: partStrain, Name: name + ": p99 beside p99 without",
-		Value: fmt.Sprintf("%.2f ms, %.2f ms: %.2f times", strained.P99, fresh.P99, ratio), Aim: fmt.Sprintf("within %g times", most), OK: ratio <= most,
-	})
+// meet measures one neighbourhood.
+func (s *street) meet(ctx context.Context, what string, n neighbourhood) error {
+	subjectOf := func(name string, noise noise, beside *subject) *subject {
+		return &subject{
+			figure: &figure{
+				Part: partStrain, Name: "the quiet one of two " + n.name + ": " + name, Size: int(s.capacity * n.load * neighbourShare), sized: "/s=", short: "alone",
+			},
+			beside: beside,
+			take:   func(ctx context.Context, w window) (sample, error) { return s.quietly(ctx, w, n, noise) },
+		}
+	}
+	alone := subjectOf("alone", silent, nil)
+	noisy := subjectOf("beside the noisy one", beside, alone)
+	group := []*subject{alone, noisy}
+	if n.own > 0 {
+		group = append(group, subjectOf("the noisy one is away", away, alone))
+	}
+	if err := s.measure(ctx, what, group); err != nil {
+		return err
+	}
+	s.compareP99("neighbours, "+n.name, alone.figure, noisy.figure, 2)
+	if n.own > 0 {
+		s.compareP99("neighbours, "+n.name+", of which the machine", alone.figure, group[2].figure, 0)
+	}
+	return nil
 }
 
-// quietly is one round: from the call that queues a task of the quiet tenant to the task's start. backlog is the noisy tenant's; with
-// none there is no such tenant.
-func (b *bench) quietly(ctx context.Context, s *strained, w window, n neighbourhood, capacity float64, backlog int) (sample, error) {
-	if err := b.fresh(ctx, &rival{name: "Kontor", pipeline: s}); err != nil {
-		return sample{}, err
+// compareP99 adds how much longer the slowest of one figure took than those of another; most is how much longer they may, 0: nobody says.
+func (b *bench) compareP99(name string, fresh, strained *figure, most float64) {
+	ratio := strained.P99 / max(fresh.P99, 0.001)
+	c := check{
+		Part: partStrain, Name: name + ": p99 beside p99 without",
+		Value: fmt.Sprintf("%.2f ms, %.2f ms: %.2f times", strained.P99, fresh.P99, ratio), OK: most == 0 || ratio <= most,
 	}
-	quiet, noisy := tenant{s.source.New(), "quiet"}, tenant{ids.ID{}, "noisy"}
+	if most > 0 {
+		c.Aim = fmt.Sprintf("within %g times", most)
+	}
+	b.report.Checks = append(b.report.Checks, c)
+}
+
+// quietly is one round: from the call that queues a task of the quiet tenant to the task's start.
+func (s *street) quietly(ctx context.Context, w window, n neighbourhood, noise noise) (sample, error) {
+	for _, each := range []*strained{s.home, s.away} {
+		if err := s.fresh(ctx, &rival{name: "Kontor", pipeline: each}); err != nil {
+			return sample{}, err
+		}
+	}
+	quiet, noisy := tenant{s.home.source.New(), "quiet"}, tenant{ids.ID{}, "noisy"}
 	if noisy.org = quiet.org; n.apart {
-		noisy.org = s.source.New()
+		noisy.org = s.home.source.New()
 		quiet.key, noisy.key = "", ""
 	}
-	for left := backlog; left > 0; left -= tasksBatch {
-		if err := noisy.queue(ctx, s.enqueues, min(left, tasksBatch)); err != nil {
+	loud := s.home
+	if noise == away {
+		loud = s.away
+	}
+	for left := s.backlog; left > 0 && noise != silent; left -= tasksBatch {
+		if err := noisy.queue(ctx, loud.enqueues, min(left, tasksBatch)); err != nil {
 			return sample{}, err
 		}
 	}
 	var counting atomic.Bool
 	var mu sync.Mutex
 	var out sample
-	stop := s.start(ctx, neighbourWorkers, neighbourTakes, func(task tasks.Task, waited time.Duration) {
+	stop := s.home.start(ctx, neighbourWorkers, neighbourTakes, func(task tasks.Task, waited time.Duration) {
 		if task.OrgID == quiet.org && task.FairnessKey == quiet.key && counting.Load() {
 			mu.Lock()
 			defer mu.Unlock()
 			out.latencies = append(out.latencies, waited)
 		}
 	})
-	by := s.tasks
-	if n.elsewhere {
-		by = s.enqueues
+	finished := s.home.finished
+	if noise == away {
+		stopHome, stopAway := stop, s.away.start(ctx, n.own, neighbourTakes, func(tasks.Task, time.Duration) {})
+		stop = func() error { return errors.Join(stopHome(), stopAway()) }
+		finished = func() int { return s.home.finished() + s.away.finished() }
 	}
-	loaded, end := context.WithCancel(ctx)
-	defer end()
+	senders := s.send(ctx, n, noise, quiet, noisy)
+	sleep(ctx, 2*time.Second) // for it to settle
+	counting.Store(true)
+	watch, since, before := s.watch(0, 0), time.Now(), finished()
+	sleep(ctx, w.count)
+	counting.Store(false)
+	out.elapsed, out.done, out.cpu = time.Since(since), finished()-before, watch.read()
+	return out, errors.Join(senders(), stop())
+}
+
+// send has both tenants queue tasks until the function it returns is called.
+func (s *street) send(ctx context.Context, n neighbourhood, noise noise, quiet, noisy tenant) (end func() error) {
+	loud := s.home
+	if noise == away {
+		loud = s.away
+	}
+	byQuiet, byNoisy := s.home.tasks, loud.tasks
+	if n.elsewhere {
+		byQuiet, byNoisy = s.home.enqueues, loud.enqueues
+	}
+	loaded, stop := context.WithCancel(ctx)
 	var senders sync.WaitGroup
 	var quietErr, noisyErr error
 	senders.Go(func() {
-		_, quietErr = paced(loaded, capacity*n.load*neighbourShare, func(ctx context.Context) error { return quiet.queue(ctx, by, 1) })
+		_, quietErr = paced(loaded, s.capacity*n.load*neighbourShare, func(ctx context.Context) error { return quiet.queue(ctx, byQuiet, 1) })
 	})
-	if backlog > 0 {
+	if noise != silent {
 		const together = 10 // so that the sender costs little
 		senders.Go(func() {
-			_, noisyErr = paced(loaded, capacity*n.load*(1-neighbourShare)/together, func(ctx context.Context) error {
-				return noisy.queue(ctx, by, together)
+			_, noisyErr = paced(loaded, s.capacity*n.load*(1-neighbourShare)/together, func(ctx context.Context) error {
+				return noisy.queue(ctx, byNoisy, together)
 			})
 		})
 	}
-	sleep(ctx, 2*time.Second) // for it to settle
-	counting.Store(true)
-	watch, since, before := b.watch(0, 0), time.Now(), s.finished()
-	sleep(ctx, w.count)
-	counting.Store(false)
-	out.elapsed, out.done, out.cpu = time.Since(since), s.finished()-before, watch.read()
-	end()
-	senders.Wait()
-	return out, errors.Join(quietErr, noisyErr, stop())
+	return func() error {
+		stop()
+		senders.Wait()
+		return errors.Join(quietErr, noisyErr)
+	}
 }

@@ -335,7 +335,7 @@ const transactionsSQL = `select xact_commit + xact_rollback from pg_stat_databas
 
 // idle counts what a node that has nothing to do asks of PostgreSQL, with every setting at its default.
 func (b *bench) idle(ctx context.Context, r *rival) error {
-	const settle, full = 3 * time.Second, 20 * time.Second // full: at the default of -seconds
+	const settle, full = 12 * time.Second, 20 * time.Second // settle: Kontor's looks take ten seconds to become rare; full: at the default of -seconds
 	if !strings.Contains("tasks, idle", b.options.match) {
 		return nil
 	}

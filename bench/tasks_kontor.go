@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,7 +59,7 @@ func (k *kontorPipeline) close() {
 func (k *kontorPipeline) node(config tasks.Config) (*tasks.Tasks, *limits.Limits, *prometheus.Registry) {
 	config.Node = "bench-" + ids.Format("node", k.source.New())
 	registry := prometheus.NewRegistry()
-	log := slog.New(slog.DiscardHandler)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	slots := limits.New(k.db, limits.Config{Node: config.Node}, k.source, registry, log)
 	node := tasks.New(tasks.Deps{
 		DB: k.db, Limits: slots, IDs: k.source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,

@@ -52,6 +52,6 @@ func (t *Tasks) isolate(ctx context.Context, list []Task) []Task {
 		}
 	}
 	t.mu.Unlock()
-	t.handBack(context.WithoutCancel(ctx), others)
+	t.handBack(ctx, others)
 	return rest
 }

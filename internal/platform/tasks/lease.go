@@ -34,6 +34,7 @@ type held struct {
 	cancel    context.CancelCauseFunc // of the attempt, once it has begun
 	span      trace.SpanContext       // of the attempt
 	ended     ended                   // what Finish has written for it
+	reporting bool                    // its handler has returned, and its end is to be recorded
 }
 
 // Dispatch has this node work on tasks that it holds the leases of; it never blocks. Call it after the commit of the
@@ -293,7 +294,8 @@ func (t *Tasks) give(ctx context.Context) {
 	}
 }
 
-// giveReturned hands back what has gathered. When that fails the leases run out by themselves.
+// giveReturned hands back what has gathered. When that fails the leases run out by themselves. The end of ctx does not cut it off: a node
+// that stops would leave leased what nobody works on.
 func (t *Tasks) giveReturned(ctx context.Context) {
 	t.mu.Lock()
 	list := t.returned
@@ -311,7 +313,7 @@ func (t *Tasks) handBack(ctx context.Context, list []giveBack) {
 	for i, g := range list {
 		orgs[i], taskIDs[i], leases[i], pauses[i] = g.task.OrgID, g.task.ID, g.task.Lease, g.pause.Microseconds()
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if _, err := t.db.Pool().Exec(ctx, giveBackSQL, orgs, taskIDs, leases, pauses); err != nil {
 		t.log.Warn("leases could not be handed back; they run out", "tasks", n, "error", err)

@@ -6,9 +6,9 @@ import (
 )
 
 // poll looks for tasks until ctx ends: at once when it is told of some, every PollMin while there are some and for a while after, and
-// every lookEvery while there are none.
+// then the more seldom the longer there have been none.
 func (t *Tasks) poll(ctx context.Context) {
-	var found time.Time
+	t.foundAt = monotonic() // a node that begins takes it that there is work
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -24,24 +24,39 @@ func (t *Tasks) poll(ctx context.Context) {
 		case <-timer.C:
 		}
 		r, err := t.round(ctx)
+		if r.found {
+			t.foundAt = t.roundAt
+		}
 		pause := t.cfg.PollMin
 		switch {
 		case err != nil:
 			pause = t.cfg.PollMax
-			t.log.Warn("due tasks could not be taken", "error", err)
+			if ctx.Err() == nil { // else the node stops
+				t.log.Warn("due tasks could not be taken", "error", err)
+			}
 		case r.again:
 			signal(t.hurry)
-		case r.found:
-			found = t.roundAt
-		case t.roundAt.Sub(found) > lineActive:
+		case t.roundAt.Sub(t.foundAt) > lineActive:
 			pause = t.lookPause()
 		}
 		timer.Reset(min(pause, r.wait))
 	}
 }
 
-// lookPause is between two looks for lines: what another program queues waits no longer than this on a node that was idle.
-func (t *Tasks) lookPause() time.Duration { return min(100*time.Millisecond, t.cfg.PollMax) }
+const (
+	lookOften  = 10 * time.Millisecond  // between two looks for lines while there are tasks, and none wait
+	lookRarely = 100 * time.Millisecond // while some wait in the lines that are known, or there have been none for long
+	lookIdle   = 100                    // what part of the time without any a pause is: the first task waits for a hundredth of it, at the most
+)
+
+// lookPause is between two looks for lines: what another program queues in a line that this node does not ask waits no longer. A node
+// that has found nothing for ten seconds looks ten times a second.
+func (t *Tasks) lookPause() time.Duration {
+	if t.behind {
+		return min(lookRarely, t.cfg.PollMax)
+	}
+	return min(max(lookOften, t.roundAt.Sub(t.foundAt)/lookIdle), lookRarely, t.cfg.PollMax)
+}
 
 // result is what a round came to.
 type result struct {
@@ -72,7 +87,7 @@ func (t *Tasks) round(ctx context.Context) (result, error) {
 			return r, err
 		}
 		// A look that is dear, since a long transaction keeps what was taken in the index, is rare.
-		t.lookDue, t.lookAt = false, now.Add(max(t.lookPause(), 10*time.Since(began)))
+		t.lookDue, t.lookAt = false, now.Add(max(t.lookPause(), dearTimes*monotonic().Sub(began)))
 	}
 	r.wait = min(r.wait, max(0, time.Until(t.stageAt)), max(0, time.Until(t.lookAt)))
 	if err := t.queues.refresh(ctx, now, t.lines); err != nil {
@@ -93,10 +108,11 @@ func (t *Tasks) round(ctx context.Context) (result, error) {
 	r.wait = min(r.wait, refusedFor)
 	claimed, more, err := t.claim(ctx, shares)
 	r.found = claimed > 0
-	if more = more || short; more {
+	t.behind = more || short
+	if t.behind {
 		r.again = t.spare() > 0
 	}
-	if more && !r.again {
+	if t.behind && !r.again {
 		t.crowd()
 	}
 	return r, err

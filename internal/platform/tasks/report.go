@@ -12,6 +12,7 @@ import (
 func (t *Tasks) report(h *held, c Completion) {
 	t.mu.Lock()
 	t.reporting++
+	h.reporting = true
 	t.mu.Unlock()
 	t.offer(h, c, 50*time.Millisecond)
 }

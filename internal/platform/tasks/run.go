@@ -15,8 +15,8 @@ const abandonAfter = time.Second
 
 // Run works on tasks until ctx ends, then takes no more, hands back what it has not begun, and waits for running handlers up
 // to the configured Drain. Those that are still at work then are told to end, and handed back as interrupted; a handler
-// that does not return even so keeps its lease until it runs out, because it may still be acting. Run returns an error that
-// names those. Call it once.
+// that does not return even so keeps its lease until it runs out, because it may still be acting. Run logs those, and those whose ends
+// the database did not take, and returns an error. Call it once.
 func (t *Tasks) Run(ctx context.Context) error {
 	detached := context.WithoutCancel(ctx)
 	base, interrupt := context.WithCancelCause(detached)
@@ -44,7 +44,7 @@ func (t *Tasks) Run(ctx context.Context) error {
 	<-ctx.Done()
 	idle := t.drain()
 	takers.Wait()
-	left := t.waitFor(idle, func() { interrupt(errStopping) })
+	t.waitFor(idle, func() { interrupt(errStopping) })
 	t.giveReturned(detached)
 	t.mu.Lock()
 	t.phase = phaseStopped
@@ -52,7 +52,7 @@ func (t *Tasks) Run(ctx context.Context) error {
 	stopKeeping()
 	keepers.Wait()
 	t.dismiss()
-	return left
+	return t.left()
 }
 
 // drain stops taking tasks and lets go of those that wait. The channel it returns is closed when no worker is left.
@@ -77,26 +77,43 @@ func (t *Tasks) drain() <-chan struct{} {
 	return idle
 }
 
-// waitFor waits for the workers, tells them to end when the time is up, and names those that do not.
-func (t *Tasks) waitFor(idle <-chan struct{}, interrupt func()) error {
+// waitFor waits for the workers and for what they have to report, and tells them to end when the time is up.
+func (t *Tasks) waitFor(idle <-chan struct{}, interrupt func()) {
 	select {
 	case <-idle:
-		return nil
+		return
 	case <-time.After(t.cfg.Drain):
 	}
 	interrupt()
 	select {
 	case <-idle:
-		return nil
 	case <-time.After(abandonAfter):
 	}
+}
+
+// left names what this node has not done with when it has stopped.
+func (t *Tasks) left() error {
+	var working, unrecorded []string
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	var names []string
 	for _, h := range t.held {
-		names = append(names, h.task.Kind+" "+ids.Format("tsk", h.task.ID))
+		name := h.task.Kind + " " + ids.Format(Prefix, h.task.ID)
+		if h.reporting {
+			unrecorded = append(unrecorded, name)
+		} else {
+			working = append(working, name)
+		}
 	}
-	slices.Sort(names)
-	t.log.Error("handlers did not end; their leases will run out", "tasks", names)
-	return errors.New("tasks: handlers did not end in time")
+	t.mu.Unlock()
+	slices.Sort(working)
+	slices.Sort(unrecorded)
+	var left []error
+	if len(working) > 0 {
+		t.log.Error("handlers did not end; their leases will run out", "tasks", working)
+		left = append(left, errors.New("tasks: handlers did not end in time"))
+	}
+	if len(unrecorded) > 0 {
+		t.log.Error("the ends of attempts could not be recorded; their leases will run out", "tasks", unrecorded)
+		left = append(left, errors.New("tasks: the ends of attempts could not be recorded in time"))
+	}
+	return errors.Join(left...)
 }

@@ -112,6 +112,8 @@ type Tasks struct {
 	lines      map[ids.ID]*queueing
 	staged     looks
 	roundAt    time.Time
+	foundAt    time.Time // when a round last began tasks
+	behind     bool      // the last round that claimed has left tasks behind
 	stageAt    time.Time
 	lookAt     time.Time
 	lookDue    bool

@@ -142,7 +142,7 @@ func (t *Tasks) blockedTurns(ctx context.Context, now time.Time) ([]ids.ID, erro
 	}
 	pause := t.cfg.PollMax
 	if t.turnsFrom = (ids.ID{}); seen == blockedMax { // of very many, the last must not wait for long
-		t.turnsFrom, pause = turn, min(pause, max(t.lookPause(), 10*monotonic().Sub(began)))
+		t.turnsFrom, pause = turn, min(pause, max(lookRarely, dearTimes*monotonic().Sub(began)))
 	}
 	t.turnsAt = now.Add(pause)
 	return owed, nil
