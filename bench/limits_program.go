@@ -39,12 +39,13 @@ func openProgram(ctx context.Context, url string) (*program, error) {
 	}
 	source, registry, log := ids.NewSource(clock.System), prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 	p := &program{db: db, org: source.New()}
+	told := events.New(db, source)
 	p.others = destinations.New(destinations.Config{
-		DB: db, IDs: source, Clock: clock.System, Events: events.New(db, source), Registry: registry, Log: log,
+		DB: db, IDs: source, Clock: clock.System, Events: told, Registry: registry, Log: log,
 	})
 	p.tasks = tasks.New(tasks.Deps{
 		DB: db, Limits: limits.New(db, limits.Config{Node: "program"}, source, registry, log), Destinations: p.others,
-		IDs: source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
+		Events: told, IDs: source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
 	}, tasks.Config{Node: "program"})
 	lanes, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop

@@ -45,11 +45,12 @@ func newProgram(ctx context.Context, databaseURL string, now clock.Clock, log *s
 		db.Close()
 		return nil, err
 	}
+	told := events.New(db, source)
 	p.others = destinations.New(destinations.Config{
-		DB: db, IDs: source, Clock: now, Events: events.New(db, source), Registry: registry, Log: log,
+		DB: db, IDs: source, Clock: now, Events: told, Registry: registry, Log: log,
 	})
 	p.tasks = tasks.New(tasks.Deps{
-		DB: db, Limits: p.limits, Destinations: p.others, IDs: source, Registry: registry,
+		DB: db, Limits: p.limits, Destinations: p.others, Events: told, IDs: source, Registry: registry,
 		Lanes: lane.NewMetrics(registry), Logger: log,
 	}, cfg)
 	return p, nil

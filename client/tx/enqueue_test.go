@@ -337,7 +337,7 @@ func (b *bench) node(got chan<- tasks.Task) {
 	slots := limits.New(b.db, limits.Config{Node: "a"}, source, registry, log)
 	targets := b.targets(registry, source)
 	node := tasks.New(tasks.Deps{
-		DB: b.db, Limits: slots, Destinations: targets, IDs: source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
+		DB: b.db, Limits: slots, Destinations: targets, Events: targets.Events, IDs: source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
 	}, tasks.Config{Node: "a"})
 	node.Handle("test", tasks.Policy{}, func(_ context.Context, task tasks.Task) tasks.Verdict { got <- task; return tasks.Succeeded() })
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))

@@ -87,7 +87,7 @@ func New(ctx context.Context, cfg Config) (app *App, err error) {
 		Secrets: destinations.SecretSources{Lookup: os.LookupEnv}, UserAgent: "Kontor/" + readBuild().Version, Requests: cfg.TaskWorkers,
 	})
 	a.tasks = tasks.New(tasks.Deps{
-		DB: a.db, Limits: slots, Destinations: others, IDs: source, Registry: registry, Lanes: lanes, Logger: a.log, Tracers: a.tracers(),
+		DB: a.db, Limits: slots, Destinations: others, Events: log, IDs: source, Registry: registry, Lanes: lanes, Logger: a.log, Tracers: a.tracers(),
 	}, a.tasksConfig())
 	queue := a.tasks
 	timetable := schedules.New(a.db, schedules.Config{}, queue, log, source, registry, a.log)

@@ -48,7 +48,7 @@ func houseTable() []storey {
 			{"platform/events", "kit/ids kit/paging kit/postgres kit/proof"},
 			{"platform/limits", "kit/ids kit/postgres kit/proof kit/series"},
 			{"platform/destinations", "kit/clock kit/egress kit/fault kit/ids kit/postgres kit/proof kit/series platform/events platform/limits"},
-			{"platform/tasks", "kit/egress kit/fault kit/ids kit/lane kit/paging kit/postgres kit/proof kit/series platform/limits platform/destinations"},
+			{"platform/tasks", "kit/egress kit/fault kit/ids kit/lane kit/paging kit/postgres kit/proof kit/series platform/events platform/limits platform/destinations"},
 			{"platform/schedules", "kit/fault kit/ids kit/paging kit/postgres kit/proof platform/events platform/tasks"},
 			{"platform/command", "kit/fault kit/ids kit/lane kit/postgres kit/proof"},
 		}},

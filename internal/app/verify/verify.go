@@ -40,7 +40,7 @@ func across() proof.Part {
 		},
 		{
 			Name: "events.aggregates.known", SQL: unknownAggregatesSQL,
-			Sentence: "Every event is about an entry, an account, a payment, a destination or a schedule.",
+			Sentence: "Every event is about an entry, an account, a payment, a queue, a destination or a schedule.",
 		},
 	}}
 }
@@ -64,5 +64,5 @@ const lostResourcesSQL = `
 const unknownAggregatesSQL = `
 	select e.org_id, 'evt:' || e.id, format('%s is about a %s', e.type, e.aggregatetype), count(*) over ()
 	from event e
-	where e.aggregatetype not in ('ledger_entry', 'ledger_account', 'payment', 'destination', 'schedule')
+	where e.aggregatetype not in ('ledger_entry', 'ledger_account', 'payment', 'queue', 'destination', 'schedule')
 	order by 4, 1, 2 limit 10`

@@ -87,7 +87,7 @@ func (w *world) node(name string, cfg worldConfig) *node {
 	ev := events.New(db, source)
 	books := ledger.New(db, ev, source)
 	work := tasks.New(tasks.Deps{
-		DB: db, Limits: limits.New(db, limits.Config{Node: name}, source, registry, log), IDs: source,
+		DB: db, Limits: limits.New(db, limits.Config{Node: name}, source, registry, log), Events: ev, IDs: source,
 		Registry: registry, Lanes: lanes, Logger: log,
 	}, tasks.Config{Node: name, Workers: 32, Lease: cfg.lease, PollMax: 50 * time.Millisecond, Drain: 3 * time.Second})
 	pay := payments.New(payments.Deps{

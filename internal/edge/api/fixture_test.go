@@ -81,7 +81,7 @@ func (n *node) wire(db *postgres.DB) *tasks.Tasks {
 	others := destinations.New(destinations.Config{DB: db, IDs: source, Clock: clock.System, Events: log, Registry: registry, Log: logger})
 	worker := tasks.New(tasks.Deps{
 		DB: db, Limits: n.slots, Destinations: others,
-		IDs: source, Registry: registry, Lanes: lanes, Logger: logger,
+		Events: log, IDs: source, Registry: registry, Lanes: lanes, Logger: logger,
 	}, tasks.Config{Node: n.t.Name(), PollMin: time.Millisecond, PollMax: 20 * time.Millisecond})
 	n.deps = Deps{
 		DB: db, Access: access.New(db, clock.System, source), Ledger: books, Events: log, Tasks: worker, Destinations: others,

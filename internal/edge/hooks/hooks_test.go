@@ -131,7 +131,7 @@ func startNode(t *testing.T) *node {
 	lanes, log := lane.NewMetrics(registry), events.New(db, source)
 	worker := tasks.New(tasks.Deps{
 		DB: db, Limits: limits.New(db, limits.Config{Node: "test"}, source, registry, logger),
-		IDs: source, Registry: registry, Lanes: lanes, Logger: logger,
+		Events: log, IDs: source, Registry: registry, Lanes: lanes, Logger: logger,
 	}, tasks.Config{Node: t.Name()})
 	n := &node{db: db, ids: source, url: server.URL}
 	n.payments = payments.New(payments.Deps{

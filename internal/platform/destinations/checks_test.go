@@ -33,6 +33,9 @@ func TestDamagedDestinationsAreReported(t *testing.T) {
 			"more failures than requests", `update destination_state s set breaker_failures = 3, breaker_requests = 2 from destination d
 			where d.id = s.destination_id and d.name = 'api'`, []string{"destinations.breaker.possible"},
 		},
+		{"a creation that is not told", `delete from event where type = 'destination.created' and payload ->> 'name' = 'api'`, []string{"destinations.events.complete"}},
+		{"a change that is not told", `update destination set version = version + 1 where name = 'api'`, []string{"destinations.events.complete"}},
+		{"an end that is not told", `delete from destination where name = 'api'`, []string{"destinations.events.complete"}},
 		{"closed without closing", `update destination_state set breaker = 'closed' where breaker = 'open'`, []string{"destinations.breaker.possible"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -53,5 +53,9 @@ func (d *Destinations) Create(ctx context.Context, tx postgres.Tx, c Create) (De
 	}
 	made.CreatedAt, made.UpdatedAt = made.CreatedAt.UTC(), made.UpdatedAt.UTC()
 	made.State.Breaker.Position = BreakerClosed
-	return made, nil
+	var b pgx.Batch
+	if err := d.tell(&b, eventCreated, &made); err != nil {
+		return Destination{}, err
+	}
+	return made, write(ctx, tx, &b, "tell of a destination")
 }

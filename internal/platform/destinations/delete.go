@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 )
@@ -26,8 +28,10 @@ func (d *Destinations) Delete(ctx context.Context, tx postgres.Tx, orgID ids.ID,
 	case inUse:
 		return ErrInUse
 	}
-	if _, err := tx.Exec(ctx, deleteSQL, orgID, found.ID); err != nil {
-		return fmt.Errorf("delete a destination: %w", err)
+	var b pgx.Batch
+	b.Queue(deleteSQL, orgID, found.ID)
+	if err := d.tell(&b, eventDeleted, &found); err != nil {
+		return err
 	}
-	return nil
+	return write(ctx, tx, &b, "delete a destination")
 }

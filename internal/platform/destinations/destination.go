@@ -19,29 +19,29 @@ const (
 
 // Destination is an account at a third party's API.
 type Destination struct {
-	OrgID ids.ID
-	ID    ids.ID
-	Name  string // unique in the organisation; never changes
+	OrgID ids.ID `json:"-"`
+	ID    ids.ID `json:"-"`
+	Name  string `json:"name"` // unique in the organisation; never changes
 	Settings
-	Version   int64 // rises with each change of Name or Settings
-	CreatedAt time.Time
-	UpdatedAt time.Time
-	State     State
+	Version   int64     `json:"version"` // rises with each change of Settings
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	State     State     `json:"-"`
 }
 
 // Settings are what people set.
 type Settings struct {
-	BaseURL                 string
-	Auth                    Auth
-	RateLimits              []RateLimit
-	MaxConcurrentDispatches int64 // over all nodes; 0: as many as the queues allow
-	TimeoutSeconds          int64
-	CircuitBreaker          CircuitBreaker
-	Classifier              Classifier
-	Redact                  Redact
-	AllowPrivateNetworks    bool
-	AllowAbsoluteURLs       bool // requests may name other hosts; those get no credentials
-	MaxResponseBytes        int64
+	BaseURL                 string         `json:"base_url"`
+	Auth                    Auth           `json:"auth"`
+	RateLimits              []RateLimit    `json:"rate_limits"`
+	MaxConcurrentDispatches int64          `json:"max_concurrent_dispatches"` // over all nodes; 0: as many as the queues allow
+	TimeoutSeconds          int64          `json:"timeout_seconds"`
+	CircuitBreaker          CircuitBreaker `json:"circuit_breaker"`
+	Classifier              Classifier     `json:"classifier"`
+	Redact                  Redact         `json:"redact"`
+	AllowPrivateNetworks    bool           `json:"allow_private_networks"`
+	AllowAbsoluteURLs       bool           `json:"allow_absolute_urls"` // requests may name other hosts; those get no credentials
+	MaxResponseBytes        int64          `json:"max_response_bytes"`
 }
 
 // AuthType says how requests prove who sends them.

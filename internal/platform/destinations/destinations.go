@@ -3,7 +3,8 @@
 // should not be sent now.
 //
 // It owns the tables destination (what people set), destination_state (what is learned at run time: pauses, the breaker,
-// the learned limit) and destination_limited_key (which limit keys have used up their part), and publishes destination.paused and destination.resumed.
+// the learned limit) and destination_limited_key (which limit keys have used up their part), and publishes
+// destination.created, .updated, .deleted, .paused and .resumed.
 package destinations
 
 import (

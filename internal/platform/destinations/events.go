@@ -10,11 +10,27 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/events"
 )
 
-// The events that are published.
+// The events that are published. Every version of a destination has one of the first two; the last two tell what holds it.
 const (
+	eventCreated = "destination.created"
+	eventUpdated = "destination.updated"
+	eventDeleted = "destination.deleted"
 	eventPaused  = "destination.paused"
 	eventResumed = "destination.resumed"
 )
+
+const aggregate = "destination"
+
+// tell queues the event of what people did: its payload is the destination's settings as they then were. Secrets are references there
+// as everywhere.
+func (d *Destinations) tell(b *pgx.Batch, name string, of *Destination) error {
+	payload, err := json.Marshal(of)
+	if err != nil {
+		return fmt.Errorf("describe a destination: %w", err)
+	}
+	d.Events.Queue(b, []events.Event{{OrgID: of.OrgID, AggregateType: aggregate, AggregateID: of.ID, Type: name, Payload: payload}})
+	return nil
+}
 
 // shortPause is not worth an event: an API that says "in two seconds" says so all day.
 const shortPause = 10 * time.Second
@@ -22,7 +38,7 @@ const shortPause = 10 * time.Second
 // change is a destination before and after.
 type change struct{ before, after Destination }
 
-// holdPayload is what both events say.
+// holdPayload is what the events of holds say.
 type holdPayload struct {
 	Name   string     `json:"name"`
 	Reason HoldReason `json:"reason"`
@@ -41,7 +57,7 @@ func (d *Destinations) announce(b *pgx.Batch, changes []change, now time.Time) e
 				return fmt.Errorf("describe a hold: %w", err)
 			}
 			list = append(list, events.Event{
-				OrgID: c.after.OrgID, AggregateType: "destination", AggregateID: c.after.ID, Type: word.event, Payload: payload,
+				OrgID: c.after.OrgID, AggregateType: aggregate, AggregateID: c.after.ID, Type: word.event, Payload: payload,
 			})
 		}
 	}

@@ -141,10 +141,11 @@ func (h *house) refresh(nodes ...*Destinations) {
 	}
 }
 
-// told lists the events of a destination, as type and reason.
+// told lists the events of what held a destination, as type and reason.
 func (h *house) told(id ids.ID) []string {
 	h.Helper()
-	rows, err := h.db.Pool().Query(h.Context(), `select type, payload from event where aggregateid = $1 order by xid, id`, id)
+	rows, err := h.db.Pool().Query(h.Context(), `select type, payload from event
+		where aggregateid = $1 and type in ('destination.paused', 'destination.resumed') order by xid, id`, id)
 	if err != nil {
 		h.Fatal(err)
 	}

@@ -66,6 +66,9 @@ func (d *Destinations) Update(ctx context.Context, tx postgres.Tx, u Update) (De
 		raw.breaker, raw.classifier, raw.redact, found.AllowPrivateNetworks, found.AllowAbsoluteURLs, found.MaxResponseBytes,
 		found.Version, found.UpdatedAt)
 	queueStates(&b, []Destination{found})
+	if err := d.tell(&b, eventUpdated, &found); err != nil {
+		return Destination{}, err
+	}
 	if err := d.announce(&b, []change{{before, found}}, now); err != nil {
 		return Destination{}, err
 	}

@@ -64,7 +64,7 @@ func (b *bench) node(cfg Config) *Schedules {
 	told := events.New(b.db, b.source)
 	b.others = destinations.New(destinations.Config{DB: b.db, IDs: b.source, Clock: wrong, Events: told, Registry: registry, Log: log})
 	b.queue = tasks.New(tasks.Deps{
-		DB: b.db, Limits: slots, Destinations: b.others, IDs: b.source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
+		DB: b.db, Limits: slots, Destinations: b.others, Events: told, IDs: b.source, Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
 	}, tasks.Config{Node: "a"})
 	return New(b.db, cfg, b.queue, told, b.source, registry, log)
 }

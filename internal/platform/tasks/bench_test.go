@@ -59,7 +59,7 @@ func (b *bench) node(name string, cfg Config) *Tasks {
 	slots := limits.New(b.db, limits.Config{Node: name}, b.source, registry, log)
 	b.slots[name] = slots
 	return New(Deps{
-		DB: b.db, Limits: slots, Destinations: b.destinations(registry, log), IDs: b.source,
+		DB: b.db, Limits: slots, Destinations: b.destinations(registry, log), Events: events.New(b.db, b.source), IDs: b.source,
 		Registry: registry, Lanes: lane.NewMetrics(registry), Logger: log,
 	}, cfg)
 }

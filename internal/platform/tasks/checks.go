@@ -34,6 +34,10 @@ func Proof() proof.Part {
 				Name: "tasks.keys.held", SQL: orphanKeysSQL,
 				Sentence: "Every name and unique key that is taken for good belongs to a task that has not ended.",
 			},
+			{
+				Name: "tasks.queues.told", SQL: untoldQueuesSQL,
+				Sentence: "Every version of a queue has its event, and every queue that is gone the event of its end.",
+			},
 		},
 	}
 }
@@ -123,4 +127,23 @@ const orphanKeysSQL = `
 	from task_key k
 	where k.expires_at is null
 		and not exists (select from task_live l where l.org_id = k.org_id and l.task_id = k.task_id and l.key = k.key)
+	order by 4, 1, 2 limit 10`
+
+// The versions that events tell of are all there are, from the one that the queue was made at.
+const untoldQueuesSQL = `
+	with told as (
+		select e.org_id, e.aggregateid as id, min((e.payload ->> 'version')::bigint) as first, max((e.payload ->> 'version')::bigint) as last,
+			count(*) filter (where e.type <> 'queue.deleted') as changes, count(*) filter (where e.type = 'queue.created') as births,
+			count(*) filter (where e.type = 'queue.deleted') as ends
+		from event e
+		where e.aggregatetype = 'queue'
+		group by e.org_id, e.aggregateid
+	)
+	select coalesce(q.org_id, t.org_id), 'queue:' || coalesce(q.id, t.id),
+		case when q.id is null then format('it is gone, and its end was told %s times', t.ends)
+			else format('it is at version %s, and %s changes were told, from version %s to %s', q.version, coalesce(t.changes, 0), t.first, t.last) end,
+		count(*) over ()
+	from task_queue q
+	full join told t on t.org_id = q.org_id and t.id = q.id
+	where t.id is null or t.births <> 1 or t.changes <> t.last - t.first + 1 or t.ends <> (q.id is null)::integer or q.version <> t.last
 	order by 4, 1, 2 limit 10`

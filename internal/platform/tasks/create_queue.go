@@ -13,9 +13,9 @@ import (
 
 // A version begins with the time, so that a queue which is made again under the same name does not begin below the one before.
 const insertQueueSQL = `
-	insert into task_queue as q (org_id, name, max_dispatches_per_second, max_burst_size, max_concurrent_dispatches, retry_config,
-		task_ttl_seconds, tombstone_ttl_seconds, version, created_at, updated_at)
-	values ($1, $2, $3::bigint / 1000.0, $4, $5, $6, $7, $8, (extract(epoch from clock_timestamp()) * 1000)::bigint, now(), now())
+	insert into task_queue as q (org_id, id, name, max_dispatches_per_second, max_burst_size, max_concurrent_dispatches,
+		retry_config, task_ttl_seconds, tombstone_ttl_seconds, version, created_at, updated_at)
+	values ($1, $2, $3, $4::bigint / 1000.0, $5, $6, $7, $8, $9, (extract(epoch from clock_timestamp()) * 1000)::bigint, now(), now())
 	on conflict on constraint task_queue_pkey do nothing
 	returning ` + queueColumns
 
@@ -31,7 +31,7 @@ func (t *Tasks) CreateQueue(ctx context.Context, tx postgres.Tx, org ids.ID, nam
 	if err := q.validate(); err != nil {
 		return Queue{}, err
 	}
-	made, err := oneQueue(ctx, tx, insertQueueSQL, org, q.Name, q.MaxDispatchesPerSecond, q.MaxBurstSize, q.MaxConcurrentDispatches, q.RetryConfig,
+	made, err := oneQueue(ctx, tx, insertQueueSQL, org, t.source.New(), q.Name, q.MaxDispatchesPerSecond, q.MaxBurstSize, q.MaxConcurrentDispatches, q.RetryConfig,
 		q.TaskTTLSeconds, q.TombstoneTTLSeconds)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -39,5 +39,5 @@ func (t *Tasks) CreateQueue(ctx context.Context, tx postgres.Tx, org ids.ID, nam
 	case err != nil:
 		return Queue{}, fmt.Errorf("make a queue: %w", err)
 	}
-	return made, nil
+	return made, t.tellQueue(ctx, tx, eventQueueCreated, &made)
 }

@@ -27,7 +27,8 @@ const deleteQueueSQL = `delete from task_queue where org_id = $1 and name = $2`
 // DeleteQueue removes a queue that has no task which has not ended. Who queues a task at the same time comes before, and is found,
 // or after, and finds no queue. spare refuses it for those who will queue tasks there yet, and is asked with the queue locked.
 func (t *Tasks) DeleteQueue(ctx context.Context, tx postgres.Tx, org ids.ID, name string, spare func(ctx context.Context, tx postgres.Tx) error) error {
-	if _, err := foundQueue(ctx, tx, takeQueueSQL, org, name); err != nil {
+	q, err := foundQueue(ctx, tx, takeQueueSQL, org, name)
+	if err != nil {
 		return err
 	}
 	switch found, all, err := t.need(ctx, tx, org, &name, nil); {
@@ -44,7 +45,7 @@ func (t *Tasks) DeleteQueue(ctx context.Context, tx postgres.Tx, org ids.ID, nam
 	if _, err := tx.Exec(ctx, deleteQueueSQL, org, name); err != nil {
 		return fmt.Errorf("delete a queue: %w", err)
 	}
-	return nil
+	return t.tellQueue(ctx, tx, eventQueueDeleted, &q)
 }
 
 // NeedsDestination tells whether a task that has not ended may be for a destination. It says so too when there are more such tasks

@@ -33,20 +33,20 @@ func (t *Tasks) PauseQueue(ctx context.Context, tx postgres.Tx, org ids.ID, name
 	if err := p.as(ErrQueueInvalid); err != nil {
 		return Queue{}, err
 	}
-	return t.setQueueState(ctx, tx, org, name, QueuePaused, until, reason)
+	return t.setQueueState(ctx, tx, org, name, QueuePaused, until, reason, eventQueuePaused)
 }
 
 // ResumeQueue ends a pause, or a drain.
 func (t *Tasks) ResumeQueue(ctx context.Context, tx postgres.Tx, org ids.ID, name string) (Queue, error) {
-	return t.setQueueState(ctx, tx, org, name, QueueRunning, time.Time{}, "")
+	return t.setQueueState(ctx, tx, org, name, QueueRunning, time.Time{}, "", eventQueueResumed)
 }
 
 // DrainQueue has a queue take in nothing more; the tasks it has are done.
 func (t *Tasks) DrainQueue(ctx context.Context, tx postgres.Tx, org ids.ID, name string) (Queue, error) {
-	return t.setQueueState(ctx, tx, org, name, QueueDraining, time.Time{}, "")
+	return t.setQueueState(ctx, tx, org, name, QueueDraining, time.Time{}, "", eventQueueDraining)
 }
 
-func (t *Tasks) setQueueState(ctx context.Context, tx postgres.Tx, org ids.ID, name, state string, until time.Time, reason string) (Queue, error) {
+func (t *Tasks) setQueueState(ctx context.Context, tx postgres.Tx, org ids.ID, name, state string, until time.Time, reason, event string) (Queue, error) {
 	q, err := oneQueue(ctx, tx, setQueueStateSQL, org, name, state, orNull(until), reason)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -54,5 +54,5 @@ func (t *Tasks) setQueueState(ctx context.Context, tx postgres.Tx, org ids.ID, n
 	case err != nil:
 		return Queue{}, fmt.Errorf("change the state of a queue: %w", err)
 	}
-	return q, nil
+	return q, t.tellQueue(ctx, tx, event, &q)
 }

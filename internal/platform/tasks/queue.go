@@ -12,19 +12,21 @@ import (
 
 // Queue says how its tasks are dispatched. A queue that was never made has no limits.
 type Queue struct {
-	OrgID                   ids.ID
-	Name                    string
-	State                   string // one of the Queue constants
-	PausedUntil             time.Time
-	PauseReason             string
-	MaxDispatchesPerSecond  Rate
-	MaxBurstSize            int    // dispatches at once, of at most a second's; see Rate.windows
-	MaxConcurrentDispatches int    // on all nodes together
-	RetryConfig             []byte // JSON
-	TaskTTLSeconds          int64  // a task that was not begun by then has expired
-	TombstoneTTLSeconds     int64  // how long the name of a task stays taken after its end
-	Version                 int64
-	CreatedAt, UpdatedAt    time.Time
+	OrgID                   ids.ID          `json:"-"`
+	ID                      ids.ID          `json:"-"` // for its events: requests name it
+	Name                    string          `json:"name"`
+	State                   string          `json:"state"` // one of the Queue constants
+	PausedUntil             time.Time       `json:"paused_until,omitzero"`
+	PauseReason             string          `json:"pause_reason,omitempty"`
+	MaxDispatchesPerSecond  Rate            `json:"max_dispatches_per_second"`
+	MaxBurstSize            int             `json:"max_burst_size"`            // dispatches at once, of at most a second's; see Rate.windows
+	MaxConcurrentDispatches int             `json:"max_concurrent_dispatches"` // on all nodes together
+	RetryConfig             json.RawMessage `json:"retry_config"`
+	TaskTTLSeconds          int64           `json:"task_ttl_seconds"`      // a task that was not begun by then has expired
+	TombstoneTTLSeconds     int64           `json:"tombstone_ttl_seconds"` // how long the name of a task stays taken after its end
+	Version                 int64           `json:"version"`
+	CreatedAt               time.Time       `json:"created_at"`
+	UpdatedAt               time.Time       `json:"updated_at"`
 }
 
 // States of a queue.

@@ -14,7 +14,7 @@ import (
 )
 
 // A pause that is over is none, whether or not somebody has resumed the queue.
-const queueColumns = `q.org_id, q.name,
+const queueColumns = `q.org_id, q.id, q.name,
 		case when q.state = 'paused' and q.paused_until <= statement_timestamp() then 'running' else q.state end,
 		case when q.paused_until > statement_timestamp() then q.paused_until end, coalesce(q.pause_reason, ''),
 		(q.max_dispatches_per_second * 1000)::bigint, q.max_burst_size, q.max_concurrent_dispatches, q.retry_config, q.task_ttl_seconds,
@@ -69,7 +69,7 @@ func oneQueue(ctx context.Context, tx postgres.Tx, sql string, args ...any) (Que
 func scanQueue(row pgx.CollectableRow) (Queue, error) {
 	var q Queue
 	var until *time.Time
-	err := row.Scan(&q.OrgID, &q.Name, &q.State, &until, &q.PauseReason, &q.MaxDispatchesPerSecond, &q.MaxBurstSize, &q.MaxConcurrentDispatches,
+	err := row.Scan(&q.OrgID, &q.ID, &q.Name, &q.State, &until, &q.PauseReason, &q.MaxDispatchesPerSecond, &q.MaxBurstSize, &q.MaxConcurrentDispatches,
 		&q.RetryConfig, &q.TaskTTLSeconds, &q.TombstoneTTLSeconds, &q.Version, &q.CreatedAt, &q.UpdatedAt)
 	q.PausedUntil = momentOf(until)
 	q.CreatedAt, q.UpdatedAt = q.CreatedAt.UTC(), q.UpdatedAt.UTC()

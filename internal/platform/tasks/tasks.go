@@ -1,6 +1,6 @@
 // Package tasks is durable work: queued in the transaction that wants it, run at least once by some node, its outcome
 // recorded once. It owns the tables task, task_live, task_attempt, task_queue, task_key,
-// task_dead_letter, task_replay and task_replay_item.
+// task_dead_letter, task_replay and task_replay_item, and publishes queue.created, .updated, .paused, .resumed, .draining and .deleted.
 //
 // A node works on a task only while it holds the task's lease: a token that it must show to finish the task or to prolong
 // the lease. A node that dies stops prolonging; when the lease has run out another node takes the task over, with
@@ -36,6 +36,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/lane"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/platform/destinations"
+	"github.com/kontorhq/kontor/internal/platform/events"
 	"github.com/kontorhq/kontor/internal/platform/limits"
 )
 
@@ -81,6 +82,7 @@ type Tasks struct {
 	enqueue      *lane.Lane[[]Spec, []Enqueued]
 	limits       *limits.Limits
 	destinations *destinations.Destinations
+	events       *events.Events
 	queues       *queues
 	kinds        map[string]handling
 	sweeps       []sweep
@@ -137,6 +139,7 @@ type Deps struct {
 	DB           *postgres.DB
 	Limits       *limits.Limits
 	Destinations *destinations.Destinations
+	Events       *events.Events
 	IDs          *ids.Source
 	Registry     prometheus.Registerer
 	Lanes        *lane.Metrics
@@ -148,7 +151,7 @@ type Deps struct {
 func New(d Deps, cfg Config) *Tasks {
 	t := &Tasks{
 		cfg: cfg.withDefaults(), db: d.DB, source: d.IDs, log: d.Logger,
-		limits: d.Limits, destinations: d.Destinations, queues: newQueues(d.DB, d.Limits),
+		limits: d.Limits, destinations: d.Destinations, events: d.Events, queues: newQueues(d.DB, d.Limits),
 		kinds: map[string]handling{}, promises: map[ids.ID]*promise{}, held: map[leaseKey]*held{},
 		hints: map[ids.ID]hint{}, backlog: map[ids.ID]struct{}{},
 		turns: map[ids.ID]struct{}{}, lines: map[ids.ID]*queueing{},

@@ -34,5 +34,5 @@ func (t *Tasks) UpdateQueue(ctx context.Context, tx postgres.Tx, org ids.ID, nam
 	if err != nil {
 		return Queue{}, fmt.Errorf("change a queue: %w", err)
 	}
-	return changed, nil
+	return changed, t.tellQueue(ctx, tx, eventQueueUpdated, &changed)
 }
