@@ -77,6 +77,12 @@ func (c Config) Check() error {
 	return k.err()
 }
 
+// checkButDatabase is Check for a verb that brings the database.
+func (c Config) checkButDatabase() error {
+	c.DatabaseURL = "postgres://127.0.0.1/" + devDatabase
+	return c.Check()
+}
+
 // checkDatabase is Check for verbs that only need the database.
 func (c Config) checkDatabase() error {
 	k := newChecker()

@@ -242,19 +242,13 @@ func (c *cli) database(cmd *cobra.Command) (Config, error) {
 	if err == nil && cfg.DatabaseURL == "" {
 		cfg.DatabaseURL, err = leftByDev(devDatabaseURLFile)
 	}
-	if err != nil {
-		return Config{}, err
-	}
-	return cfg, cfg.checkDatabase()
+	return cfg, allWrong(err, cfg.checkDatabase())
 }
 
 // databaseURL reads what bindDatabaseURL has bound.
 func (c *cli) databaseURL(cmd *cobra.Command) (string, error) {
 	cfg, err := c.config(cmd, DefaultConfig())
-	if err != nil {
-		return "", err
-	}
-	return cfg.DatabaseURL, cfg.checkDatabase()
+	return cfg.DatabaseURL, allWrong(err, cfg.checkDatabase())
 }
 
 // openDatabase opens what bindDatabase has bound, for a verb that needs a few connections. Close it.

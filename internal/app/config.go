@@ -3,6 +3,7 @@ package app
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -131,6 +132,22 @@ func (e *ConfigError) Error() string {
 		return e.Problems[0]
 	}
 	return fmt.Sprintf("%d settings are wrong:\n  %s", len(e.Problems), strings.Join(e.Problems, "\n  "))
+}
+
+// allWrong joins what is wrong with a configuration to one error.
+func allWrong(errs ...error) error {
+	var problems []string
+	for _, err := range errs {
+		if wrong, ok := errors.AsType[*ConfigError](err); ok {
+			problems = append(problems, wrong.Problems...)
+		} else if err != nil {
+			return err
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return &ConfigError{Problems: problems}
 }
 
 // nodeName is unique to this process: leases of a crashed process must not look like ours.

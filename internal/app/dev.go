@@ -67,7 +67,8 @@ func newDevCommand(c *cli) *cobra.Command {
 		if o.faults, err = sandbox.ParseFaults(faults); err != nil {
 			return fmt.Errorf("%w: --faults: %w", errUsage, err)
 		}
-		if o.config, err = c.config(cmd, devDefaults()); err != nil {
+		o.config, err = c.config(cmd, devDefaults())
+		if err := allWrong(err, o.config.checkButDatabase()); err != nil {
 			return err
 		}
 		// An address that somebody asked for is taken at its word; only the defaults give way.

@@ -36,7 +36,7 @@ func newServeCommand(c *cli) *cobra.Command {
 	BindSettings(cmd.Flags(), DefaultConfig())
 	cmd.RunE = c.run(func(cmd *cobra.Command, _ []string) error {
 		cfg, err := c.config(cmd, DefaultConfig())
-		if err != nil {
+		if err := allWrong(err, cfg.Check()); err != nil {
 			return err
 		}
 		cfg.LogOutput = c.process.Err

@@ -193,7 +193,7 @@ func BindSettings(flags *pflag.FlagSet, defaults Config, names ...string) {
 
 // ReadConfig puts a configuration together: defaults, over them the environment, over it the flags that were given.
 // It reports everything that is wrong at once, also a KONTOR_ variable that nothing reads. A variable that is set
-// but empty counts as not set. It does not judge the values: Check does.
+// but empty counts as not set. It does not judge the values: Check does, and allWrong tells what both have found.
 func ReadConfig(defaults Config, flags *pflag.FlagSet, environ []string) (Config, error) {
 	cfg, environment := defaults, map[string]string{}
 	for _, pair := range environ {
@@ -218,7 +218,7 @@ func ReadConfig(defaults Config, flags *pflag.FlagSet, environ []string) (Config
 		}
 	}
 	if len(problems) > 0 {
-		return Config{}, &ConfigError{Problems: problems}
+		return cfg, &ConfigError{Problems: problems}
 	}
 	return cfg, nil
 }
