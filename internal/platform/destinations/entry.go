@@ -100,8 +100,21 @@ func (e *Entry) Learn(t Ticket, r Response) {
 	defer e.mu.Unlock()
 	p := &e.pending
 	p.Version = t.version
+	urgent := e.target.State.Breaker.At(now).Position == BreakerHalfOpen
+	urgent = e.count(t, r) || urgent
+	urgent = e.heed(t, r, now) || urgent
+	if r.Error != "" && r.Class != ClassDeadLetter {
+		p.LastError = r.Error
+	}
+	if urgent {
+		e.d.wake()
+	}
+}
+
+// count takes what an answer says of whether the other side works, and tells whether that must not wait.
+func (e *Entry) count(t Ticket, r Response) (urgent bool) {
+	p := &e.pending
 	tally := p.tally(t.spell)
-	urgent := false
 	switch r.Class {
 	case ClassSucceeded:
 		tally.Successes++
@@ -114,6 +127,12 @@ func (e *Entry) Learn(t Ticket, r Response) {
 	if r.Sent == egress.SentYes && (r.Class == ClassHold || r.Class == ClassDeadLetter || r.Class == ClassRateLimited) {
 		tally.Refusals++
 	}
+	return urgent
+}
+
+// heed takes what an answer says of our rate, and tells whether that must not wait.
+func (e *Entry) heed(t Ticket, r Response, now time.Time) (urgent bool) {
+	p := &e.pending
 	wait, keyed := r.RetryAfter, t.limitKey != "" && r.ofKey()
 	if r.Class == ClassRateLimited {
 		p.Limited = p.Limited || r.Status != http.StatusServiceUnavailable && !keyed
@@ -125,19 +144,11 @@ func (e *Entry) Learn(t Ticket, r Response) {
 	}
 	switch {
 	case wait <= 0:
+		return false
 	case keyed:
-		urgent = e.holdKey(t.limitKey, now, wait) || urgent
+		return e.holdKey(t.limitKey, now, wait)
 	default:
-		urgent = e.holdAll(now, wait) || urgent
-	}
-	if r.Error != "" && r.Class != ClassDeadLetter {
-		p.LastError = r.Error
-	}
-	if e.target.State.Breaker.At(now).Position == BreakerHalfOpen {
-		urgent = true
-	}
-	if urgent {
-		e.d.wake()
+		return e.holdAll(now, wait)
 	}
 }
 
