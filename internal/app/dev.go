@@ -178,6 +178,7 @@ func (d *dev) start(ctx context.Context) error {
 		{budget: 2 * time.Second, parts: []part{
 			{"sandbox provider", provider.Run},
 			sandboxListener.part(provider, time.Second),
+			{"PostgreSQL", d.watchPostgres},
 		}},
 	}}
 	return nil
@@ -205,6 +206,16 @@ func (d *dev) startPostgres(ctx context.Context) error {
 	}
 	d.say("  PostgreSQL %-10s ready in %d ms, schema up to date\n", d.postgres.Version(), clock.System().Sub(began).Milliseconds())
 	return nil
+}
+
+// watchPostgres ends when PostgreSQL does: nobody else would say so to who sits before this terminal.
+func (d *dev) watchPostgres(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.postgres.Ended():
+		return fmt.Errorf("it has ended; why is in %s", filepath.Join(d.dir, "postgres", "postgres.log"))
+	}
 }
 
 // serve runs everything, tells the story meanwhile, and returns when ctx has ended and all has stopped.

@@ -10,8 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -227,6 +229,28 @@ func TestALostKeyIsReplaced(t *testing.T) {
 		t.Errorf("kept %q (%v), printed %q", kept, err, keyIn(r.screen.String()))
 	}
 	r.stop(t)
+}
+
+func TestItIsSaidThatPostgresHasEnded(t *testing.T) {
+	t.Parallel()
+	dir := devDir(t)
+	r := startDev(t, dir, nil)
+	r.waitFor(t, devReady)
+	pidFile, err := os.ReadFile(filepath.Join(dir, "postgres", "data", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(pidFile), "\n")
+	pid, err := strconv.Atoi(first)
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-r.ended; err == nil || !strings.Contains(err.Error(), "PostgreSQL: it has ended; why is in "+filepath.Join(dir, "postgres", "postgres.log")) {
+		t.Errorf("it ended with %v", err)
+	}
 }
 
 func TestStoppedInTheMiddleOfTheStory(t *testing.T) {

@@ -144,6 +144,16 @@ func (s *Server) TCPURL(database string) string {
 // Version is the server's version, such as 15.18.
 func (s *Server) Version() string { return s.binaries.version }
 
+// Ended is closed when the server that now runs has ended, whether it was asked to or not; nil, if none runs.
+func (s *Server) Ended() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return nil
+	}
+	return s.process.exited
+}
+
 // CreateDatabase makes a database unless it is there already.
 func (s *Server) CreateDatabase(ctx context.Context, name string) error {
 	conn, err := pgx.Connect(ctx, s.URL("postgres"))
