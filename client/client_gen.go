@@ -1137,8 +1137,9 @@ type Destination struct {
 	Breaker DestinationBreaker `json:"breaker"`
 
 	// CircuitBreaker Stops requests to a destination that does not answer well. What is left out has its default.
-	CircuitBreaker CircuitBreaker    `json:"circuit_breaker"`
-	Classifier     map[string]string `json:"classifier"`
+	CircuitBreaker    CircuitBreaker    `json:"circuit_breaker"`
+	Classifier        map[string]string `json:"classifier"`
+	CloudTasksHeaders bool              `json:"cloud_tasks_headers"`
 
 	// ConfiguredDispatchRate How many requests in a second its tightest rate limit allows, of those that count all requests together; null: it has none.
 	ConfiguredDispatchRate *float64  `json:"configured_dispatch_rate"`
@@ -1167,8 +1168,11 @@ type Destination struct {
 	// Redact What the history does not keep of requests and answers.
 	Redact         Redaction `json:"redact"`
 	TimeoutSeconds int64     `json:"timeout_seconds"`
-	UpdatedAt      time.Time `json:"updated_at"`
-	Version        int64     `json:"version"`
+
+	// TLS What connections are made with. All are PEM, by reference; what a file has is read again when it changes.
+	TLS       DestinationTLS `json:"tls"`
+	UpdatedAt time.Time      `json:"updated_at"`
+	Version   int64          `json:"version"`
 }
 
 // DestinationBreaker defines model for Destination.Breaker.
@@ -1238,6 +1242,9 @@ type DestinationChange struct {
 	// Classifier What answers mean, where it is not the usual: a status (`409`), a class (`5xx`), `timed_out`, `connection_broken` or `response_malformed`.
 	Classifier *map[string]DestinationChangeClassifier `json:"classifier,omitempty"`
 
+	// CloudTasksHeaders Are tasks told of in X-CloudTasks-… headers too? They are not, if left out.
+	CloudTasksHeaders *bool `json:"cloud_tasks_headers,omitempty"`
+
 	// MaxConcurrentDispatches At work at a time, on all nodes together; 0: as many as the queues allow.
 	MaxConcurrentDispatches *int64 `json:"max_concurrent_dispatches,omitempty"`
 
@@ -1252,6 +1259,9 @@ type DestinationChange struct {
 
 	// TimeoutSeconds Of one request. 30, if left out.
 	TimeoutSeconds *int64 `json:"timeout_seconds,omitempty"`
+
+	// TLS What connections are made with. All are PEM, by reference; what a file has is read again when it changes.
+	TLS *DestinationTLS `json:"tls,omitempty"`
 
 	// Version As it was read; the change is refused when it is another.
 	Version *int64 `json:"version,omitempty"`
@@ -1289,6 +1299,9 @@ type DestinationRequest struct {
 	// Classifier What answers mean, where it is not the usual: a status (`409`), a class (`5xx`), `timed_out`, `connection_broken` or `response_malformed`.
 	Classifier *map[string]DestinationRequestClassifier `json:"classifier,omitempty"`
 
+	// CloudTasksHeaders Are tasks told of in X-CloudTasks-… headers too? They are not, if left out.
+	CloudTasksHeaders *bool `json:"cloud_tasks_headers,omitempty"`
+
 	// MaxConcurrentDispatches At work at a time, on all nodes together; 0: as many as the queues allow.
 	MaxConcurrentDispatches *int64 `json:"max_concurrent_dispatches,omitempty"`
 
@@ -1308,10 +1321,31 @@ type DestinationRequest struct {
 
 	// TimeoutSeconds Of one request. 30, if left out.
 	TimeoutSeconds *int64 `json:"timeout_seconds,omitempty"`
+
+	// TLS What connections are made with. All are PEM, by reference; what a file has is read again when it changes.
+	TLS *DestinationTLS `json:"tls,omitempty"`
 }
 
 // DestinationRequestClassifier defines model for DestinationRequest.Classifier.
 type DestinationRequestClassifier string
+
+// DestinationTLS What connections are made with. All are PEM, by reference; what a file has is read again when it changes.
+type DestinationTLS struct {
+	// Ca Where the secret is, `env:NAME` or `file:/path`; never the secret itself.
+	//
+	// Examples: env:SECRET_STRIPE
+	Ca *SecretRef `json:"ca,omitempty"`
+
+	// Certificate Where the secret is, `env:NAME` or `file:/path`; never the secret itself.
+	//
+	// Examples: env:SECRET_STRIPE
+	Certificate *SecretRef `json:"certificate,omitempty"`
+
+	// Key Where the secret is, `env:NAME` or `file:/path`; never the secret itself.
+	//
+	// Examples: env:SECRET_STRIPE
+	Key *SecretRef `json:"key,omitempty"`
+}
 
 // DiscardRequest defines model for DiscardRequest.
 type DiscardRequest struct {

@@ -65,5 +65,6 @@ func destinationFlags() []remoteFlag {
 		{"max-concurrent-dispatches", "how many requests at a time, on all nodes together; 0: as many as the queues allow", asNumber},
 		{"timeout-seconds", "of one request", asNumber},
 		{"allow-private-networks", "it may be in a private network", asTruth},
+		{"cloud-tasks-headers", "tell of tasks in X-CloudTasks-… too, for handlers written for Google's Cloud Tasks", asTruth},
 	}
 }

@@ -27,6 +27,8 @@ type shownDestination struct {
 	AllowPrivateNetworks    bool                     `json:"allow_private_networks"`
 	AllowAbsoluteURLs       bool                     `json:"allow_absolute_urls"`
 	MaxResponseBytes        int64                    `json:"max_response_bytes"`
+	TLS                     destinations.TLS         `json:"tls"`
+	CloudTasksHeaders       bool                     `json:"cloud_tasks_headers"`
 	Version                 int64                    `json:"version"`
 	CreatedAt               stamp                    `json:"created_at"`
 	UpdatedAt               stamp                    `json:"updated_at"`
@@ -59,7 +61,8 @@ func showDestination(d *destinations.Destination, now time.Time) shownDestinatio
 	out := shownDestination{
 		Name: d.Name, BaseURL: d.BaseURL, Auth: d.Auth, RateLimits: d.RateLimits, MaxConcurrentDispatches: d.MaxConcurrentDispatches,
 		TimeoutSeconds: d.TimeoutSeconds, Classifier: d.Classifier, Redact: d.Redact, AllowPrivateNetworks: d.AllowPrivateNetworks,
-		AllowAbsoluteURLs: d.AllowAbsoluteURLs, MaxResponseBytes: d.MaxResponseBytes, Version: d.Version, CreatedAt: stamp(d.CreatedAt),
+		AllowAbsoluteURLs: d.AllowAbsoluteURLs, MaxResponseBytes: d.MaxResponseBytes, TLS: d.TLS,
+		CloudTasksHeaders: d.CloudTasksHeaders, Version: d.Version, CreatedAt: stamp(d.CreatedAt),
 		UpdatedAt: stamp(d.UpdatedAt), Breaker: string(d.State.Breaker.At(now).Position), LearnedPermille: d.State.Learned.Share(now),
 		CircuitBreaker: CircuitBreaker{
 			Disabled: &b.Disabled, WindowSeconds: &b.WindowSeconds, MinimumRequestCount: &b.MinimumRequestCount, FailureThresholdPercent: &percent,
@@ -105,6 +108,14 @@ func authOf(a *DestinationAuth) *destinations.Auth {
 		TimestampHeader: valueOf(a.TimestampHeader), TokenURL: valueOf(a.TokenURL), ClientID: valueOf(a.ClientID),
 		ClientSecret: secret(a.ClientSecret), Scope: valueOf(a.Scope), Audience: valueOf(a.Audience),
 	}
+}
+
+func tlsOf(t *DestinationTLS) *destinations.TLS {
+	if t == nil {
+		return nil
+	}
+	secret := func(ref *SecretRef) destinations.Secret { return destinations.Secret(valueOf(ref)) }
+	return &destinations.TLS{Certificate: secret(t.Certificate), Key: secret(t.Key), CA: secret(t.Ca)}
 }
 
 func rateLimitsOf(list *[]RateLimit) *[]destinations.RateLimit {
@@ -158,7 +169,7 @@ func (s *Server) CreateDestination(ctx context.Context, r CreateDestinationReque
 			MaxConcurrentDispatches: valueOf(b.MaxConcurrentDispatches), TimeoutSeconds: valueOf(b.TimeoutSeconds),
 			CircuitBreaker: valueOf(breakerOf(b.CircuitBreaker)), Classifier: valueOf(classifierOf(b.Classifier)), Redact: valueOf(redactOf(b.Redact)),
 			AllowPrivateNetworks: isTrue(b.AllowPrivateNetworks), AllowAbsoluteURLs: isTrue(b.AllowAbsoluteUrls),
-			MaxResponseBytes: valueOf(b.MaxResponseBytes),
+			MaxResponseBytes: valueOf(b.MaxResponseBytes), TLS: valueOf(tlsOf(b.TLS)), CloudTasksHeaders: isTrue(b.CloudTasksHeaders),
 		}})
 	})
 	made.location = destinationsPath + b.Name
@@ -173,7 +184,7 @@ func (s *Server) UpdateDestination(ctx context.Context, r UpdateDestinationReque
 			OrgID: org(ctx), Name: r.Destination, IfVersion: valueOf(b.Version), BaseURL: b.BaseURL, Auth: authOf(b.Auth), RateLimits: rateLimitsOf(b.RateLimits),
 			MaxConcurrentDispatches: b.MaxConcurrentDispatches, TimeoutSeconds: b.TimeoutSeconds, CircuitBreaker: breakerOf(b.CircuitBreaker),
 			Classifier: classifierOf(b.Classifier), Redact: redactOf(b.Redact), AllowPrivateNetworks: b.AllowPrivateNetworks,
-			AllowAbsoluteURLs: b.AllowAbsoluteUrls, MaxResponseBytes: b.MaxResponseBytes,
+			AllowAbsoluteURLs: b.AllowAbsoluteUrls, MaxResponseBytes: b.MaxResponseBytes, TLS: tlsOf(b.TLS), CloudTasksHeaders: b.CloudTasksHeaders,
 		})
 	})
 }

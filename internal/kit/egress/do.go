@@ -78,7 +78,11 @@ func (c *Client) exchange(ctx context.Context, r Request) Response {
 	}
 	answer, err := c.transport.RoundTrip(request)
 	if err != nil {
-		return Response{Sent: p.judge(), Failure: p.name(ctx, err), Err: err}
+		out := Response{Sent: p.judge(), Failure: p.name(ctx, err), Err: err}
+		if out.Failure == FailureCertificate {
+			out.Sent = SentNo
+		}
+		return out
 	}
 	defer func() { _ = answer.Body.Close() }() // what was read is all that counts
 	out := Response{Sent: SentYes, Status: answer.StatusCode, Header: answer.Header}

@@ -36,12 +36,13 @@ const (
 type Config struct {
 	Policy
 
-	ConnectTimeout  time.Duration // to resolve the name and connect; 0 means ConnectTimeoutDefault
-	TLSTimeout      time.Duration // of the handshake; 0 means TLSTimeoutDefault
-	HeaderTimeout   time.Duration // from the request's last byte to the answer's header; 0 means no bound but the whole's
-	IdleConnections int           // kept for the next request; 0 means IdleConnectionsDefault
-	RootCAs         *x509.CertPool
-	Resolver        *net.Resolver // nil means the system's
+	ConnectTimeout  time.Duration     // to resolve the name and connect; 0 means ConnectTimeoutDefault
+	TLSTimeout      time.Duration     // of the handshake; 0 means TLSTimeoutDefault
+	HeaderTimeout   time.Duration     // from the request's last byte to the answer's header; 0 means no bound but the whole's
+	IdleConnections int               // kept for the next request; 0 means IdleConnectionsDefault
+	RootCAs         *x509.CertPool    // nil means the system's
+	Certificates    []tls.Certificate // shown to servers that ask for one
+	Resolver        *net.Resolver     // nil means the system's
 }
 
 // Client keeps the connections of one destination: nobody else's requests share them, so what one may reach is never
@@ -76,7 +77,7 @@ func New(cfg Config) *Client {
 			}
 			return &conn{Conn: c}, nil
 		},
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs, Certificates: cfg.Certificates},
 		TLSHandshakeTimeout:    cfg.TLSTimeout,
 		ResponseHeaderTimeout:  cfg.HeaderTimeout,
 		ExpectContinueTimeout:  time.Second,

@@ -13,15 +13,16 @@ type Failure string
 
 // The failures. Whether the request may have left is told by Response.Sent.
 const (
-	FailureRequest     Failure = "request_invalid"    // it cannot be written as HTTP
-	FailureForbidden   Failure = "address_forbidden"  // the policy refused the address
-	FailureResolve     Failure = "name_not_resolved"  // no address for the name
-	FailureConnect     Failure = "connect_failed"     // nobody answers there
-	FailureTLS         Failure = "tls_failed"         // no trust, or no common language
-	FailureTimeout     Failure = "timed_out"          // at any stage
-	FailureInterrupted Failure = "interrupted"        // the caller's context was cancelled
-	FailureBroken      Failure = "connection_broken"  // closed or reset before the answer was whole
-	FailureMalformed   Failure = "response_malformed" // the answer is not HTTP, or its header is too long
+	FailureRequest     Failure = "request_invalid"     // it cannot be written as HTTP
+	FailureForbidden   Failure = "address_forbidden"   // the policy refused the address
+	FailureResolve     Failure = "name_not_resolved"   // no address for the name
+	FailureConnect     Failure = "connect_failed"      // nobody answers there
+	FailureTLS         Failure = "tls_failed"          // no trust, or no common language
+	FailureCertificate Failure = "certificate_refused" // ours, or that we have none
+	FailureTimeout     Failure = "timed_out"           // at any stage
+	FailureInterrupted Failure = "interrupted"         // the caller's context was cancelled
+	FailureBroken      Failure = "connection_broken"   // closed or reset before the answer was whole
+	FailureMalformed   Failure = "response_malformed"  // the answer is not HTTP, or its header is too long
 )
 
 // name finds the failure in what the transport says.
@@ -37,6 +38,9 @@ func (p *passage) name(ctx context.Context, err error) Failure {
 	}
 	if _, ok := errors.AsType[*ForbiddenError](err); ok {
 		return FailureForbidden
+	}
+	if isRefusal(err) {
+		return FailureCertificate
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return FailureConnect
@@ -86,6 +90,21 @@ func isTLS(err error) bool {
 	}
 	_, ok := errors.AsType[tls.AlertError](err)
 	return ok
+}
+
+// isRefusal tells whether the other side has ended the handshake for our certificate's sake. Since TLS 1.3 we may think the handshake
+// over and have written by then; the other side reads nothing before it is.
+func isRefusal(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" {
+		return false
+	}
+	switch op.Err.Error() { // the alerts' type is not exported
+	case "tls: bad certificate", "tls: unsupported certificate", "tls: revoked certificate", "tls: expired certificate", "tls: unknown certificate",
+		"tls: unknown certificate authority", "tls: access denied", "tls: certificate required":
+		return true
+	}
+	return false
 }
 
 // isCut tells whether the connection ended rather than said something odd.

@@ -15,6 +15,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/kontorhq/kontor/internal/kit/egress"
 	"github.com/kontorhq/kontor/internal/kit/ids"
 )
 
@@ -43,6 +44,47 @@ type signed struct {
 	mark  string   // of the secret; see markOf
 	token *token   // of OAuth2
 	spent []string // what must not be kept of an answer that repeats it
+}
+
+// prove gives the connections that prove who we are, and puts the credentials into the header.
+func (d *Destinations) prove(ctx context.Context, t *Target, h http.Header, r *Request) (*egress.Client, signed, error) {
+	client, linked, err := d.linked(t)
+	if err != nil {
+		return nil, signed{mark: marked(t, "", linked)}, noSecret(err)
+	}
+	proof, err := d.sign(ctx, t, h, r.IdempotencyKey, r.Body)
+	if proof.mark != "" || t.Auth.secret() == "" {
+		proof.mark = marked(t, proof.mark, linked)
+	}
+	return client, proof, err
+}
+
+// marked is a secret's mark with that of what connections are made with, where there is something.
+func marked(t *Target, mark, linked string) string {
+	if linked == "" {
+		return mark
+	}
+	return markOf(t.ID, mark+linked)
+}
+
+// markNow tells the credentials as they are now from others; empty: they cannot be read.
+func (d *Destinations) markNow(t *Target) string {
+	mark, linked := "", ""
+	if ref := t.Auth.secret(); ref != "" {
+		secret, err := d.secrets.read(ref)
+		if err != nil {
+			return ""
+		}
+		mark = markOf(t.ID, secret)
+	}
+	if t.TLS != (TLS{}) {
+		m, err := d.secrets.material(t.TLS)
+		if err != nil {
+			return ""
+		}
+		linked = m.mark()
+	}
+	return marked(t, mark, linked)
 }
 
 // sign puts the credentials into the header. It overwrites what the request brought under the same name.

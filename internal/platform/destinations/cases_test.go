@@ -28,6 +28,7 @@ func TestADestinationIsKeptAsItWasMade(t *testing.T) {
 			{Name: "tenant", Limit: 5000, PeriodSeconds: 86400, Per: PerLimitKey, Units: 5},
 		},
 		MaxConcurrentDispatches: 7, TimeoutSeconds: 12, MaxResponseBytes: 999, AllowPrivateNetworks: true, AllowAbsoluteURLs: true,
+		TLS: TLS{Certificate: "env:SECRET_C", Key: "file:" + Secret(h.dir) + "/key", CA: "env:SECRET_A"}, CloudTasksHeaders: true,
 		CircuitBreaker: CircuitBreaker{
 			Disabled: true, WindowSeconds: 1, MinimumRequestCount: 2, FailureThreshold: 0.25, BreakerTimeoutSeconds: 3, BreakerTimeoutSecondsMax: 4,
 			ProbesMax: 5, SuccessThreshold: 6,

@@ -58,8 +58,8 @@ const untoldChangesSQL = `
 const literalSecretsSQL = `
 	select d.org_id, 'dst:' || d.id, format('the %s of %s is no reference', a.key, d.name), count(*) over ()
 	from destination d
-	cross join jsonb_each_text(d.auth) a
-	where a.key in ('token', 'password', 'key', 'secret', 'client_secret') and a.value !~ '^(env:[A-Za-z0-9_]+|file:/.+)$'
+	cross join jsonb_each_text(d.auth || jsonb_build_object('certificate', d.tls ->> 'certificate', 'ca', d.tls ->> 'ca', 'private_key', d.tls ->> 'key')) a
+	where a.key in ('token', 'password', 'key', 'secret', 'client_secret', 'certificate', 'private_key', 'ca') and a.value !~ '^(env:[A-Za-z0-9_]+|file:/.+)$'
 	order by 4, 1, 2 limit 10`
 
 const impossibleBreakersSQL = `

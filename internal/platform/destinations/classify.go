@@ -41,6 +41,8 @@ func classify(c Classifier, sent egress.Sent, status int, failure egress.Failure
 	switch {
 	case sent == egress.SentNo && failure == egress.FailureRequest:
 		return ClassDeadLetter
+	case failure == egress.FailureCertificate:
+		return ClassHold
 	case sent == egress.SentNo:
 		return ClassRetry
 	case failure != "" && (status == 0 || status >= 200 && status <= 299):

@@ -35,7 +35,7 @@ func TestABurstUsesTheConnectionsOfTheOneBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer to.client.Close()
+	defer to.links.close()
 	for range 3 {
 		together.Add(requests)
 		var burst sync.WaitGroup

@@ -21,8 +21,8 @@ type Create struct {
 const insertSQL = `
 	with made as (
 		insert into destination (org_id, id, name, base_url, auth, rate_limits, max_concurrent_dispatches, timeout_seconds,
-			circuit_breaker, classifier, redact, allow_private_networks, allow_absolute_urls, max_response_bytes)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+			circuit_breaker, classifier, redact, allow_private_networks, allow_absolute_urls, max_response_bytes, tls, cloud_tasks_headers)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 		on conflict (org_id, name) do nothing
 		returning org_id, id, version, created_at, updated_at
 	), state as (
@@ -43,7 +43,8 @@ func (d *Destinations) Create(ctx context.Context, tx postgres.Tx, c Create) (De
 		return Destination{}, err
 	}
 	err = tx.QueryRow(ctx, insertSQL, made.OrgID, made.ID, made.Name, made.BaseURL, raw.auth, raw.limits, made.MaxConcurrentDispatches,
-		made.TimeoutSeconds, raw.breaker, raw.classifier, raw.redact, made.AllowPrivateNetworks, made.AllowAbsoluteURLs, made.MaxResponseBytes).
+		made.TimeoutSeconds, raw.breaker, raw.classifier, raw.redact, made.AllowPrivateNetworks, made.AllowAbsoluteURLs, made.MaxResponseBytes,
+		raw.tls, made.CloudTasksHeaders).
 		Scan(&made.Version, &made.CreatedAt, &made.UpdatedAt, &made.State.Revision)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

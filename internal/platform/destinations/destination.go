@@ -42,6 +42,8 @@ type Settings struct {
 	AllowPrivateNetworks    bool           `json:"allow_private_networks"`
 	AllowAbsoluteURLs       bool           `json:"allow_absolute_urls"` // requests may name other hosts; those get no credentials
 	MaxResponseBytes        int64          `json:"max_response_bytes"`
+	TLS                     TLS            `json:"tls,omitzero"`
+	CloudTasksHeaders       bool           `json:"cloud_tasks_headers"` // tasks are told of as Google's Cloud Tasks does, too
 }
 
 // AuthType says how requests prove who sends them.

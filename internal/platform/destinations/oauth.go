@@ -142,7 +142,11 @@ func (d *Destinations) fetchToken(ctx context.Context, to *Target, secret string
 	header.Set("User-Agent", d.UserAgent)
 	basic := http.Request{Header: header}
 	basic.SetBasicAuth(url.QueryEscape(to.Auth.ClientID), url.QueryEscape(secret))
-	answer := to.client.Do(ctx, egress.Request{
+	client, _, err := d.linked(to)
+	if err != nil {
+		return nil, noSecret(err)
+	}
+	answer := client.Do(ctx, egress.Request{
 		Method: http.MethodPost, URL: endpoint, Header: header, Body: []byte(form.Encode()), Timeout: tokenTimeout, BodyBytesMax: tokenBytesMax,
 	})
 	switch {

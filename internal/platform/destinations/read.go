@@ -14,8 +14,8 @@ import (
 // The columns in the order of stored.fields.
 const (
 	settingsColumns = `d.org_id, d.id, d.name, d.base_url, d.auth, d.rate_limits, d.max_concurrent_dispatches, d.timeout_seconds,
-		d.circuit_breaker, d.classifier, d.redact, d.allow_private_networks, d.allow_absolute_urls, d.max_response_bytes, d.version,
-		d.created_at, d.updated_at`
+		d.circuit_breaker, d.classifier, d.redact, d.allow_private_networks, d.allow_absolute_urls, d.max_response_bytes, d.tls,
+		d.cloud_tasks_headers, d.version, d.created_at, d.updated_at`
 	stateColumnList = `s.revision, s.paused, s.paused_until, s.pause_reason, s.limited_until, s.auth_held_at, s.auth_mark, s.breaker,
 		s.breaker_spell, s.breaker_window_at, s.breaker_requests, s.breaker_failures, s.breaker_open_until, s.breaker_openings,
 		s.breaker_successes, s.learned_permille, s.learned_at, s.learned_ceiling, s.learned_ceiling_at, s.last_error`

@@ -209,7 +209,7 @@ func (d *Destinations) inUse() []*Entry {
 		if idle || e.gone {
 			e.gone = true
 			delete(d.registry.entries, ref)
-			e.target.client.Close()
+			e.target.links.close()
 		} else {
 			list = append(list, e)
 		}
@@ -224,11 +224,7 @@ func (e *Entry) noticeRenewal() {
 	if t.State.Auth.HeldAt.IsZero() {
 		return
 	}
-	mark := ""
-	if secret, err := e.d.secrets.read(t.Auth.secret()); err == nil {
-		mark = markOf(t.ID, secret)
-	}
-	if mark == t.State.Auth.Mark {
+	if e.d.markNow(t) == t.State.Auth.Mark {
 		return
 	}
 	e.mu.Lock()

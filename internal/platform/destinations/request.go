@@ -16,6 +16,7 @@ type Request struct {
 	Method         string
 	URL            string // a path below the base URL, such as "/charges?limit=3", or an absolute URL on the same host
 	Header         http.Header
+	Task           http.Header // what Kontor says of the task that asks; names as net/http writes them
 	Body           []byte
 	IdempotencyKey string        // the same for all attempts of a task
 	Traceparent    string        // of what caused it; see W3C Trace Context
@@ -28,6 +29,16 @@ type Request struct {
 var ownHeaders = []string{
 	"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
 	"Transfer-Encoding", "Upgrade",
+}
+
+// ownPrefixes begin the names of headers in which Kontor, or Google's Cloud Tasks in its place, tells of a task. Who receives them has to
+// be able to believe them.
+var ownPrefixes = []string{"X-Kontor-", "X-Cloudtasks-"}
+
+// isOwn tells whether a header is not the sender's to set.
+func isOwn(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	return slices.Contains(ownHeaders, name) || slices.ContainsFunc(ownPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // methods that a request may have.
@@ -58,7 +69,7 @@ func (r Request) prepare(base *url.URL, allowAbsolute bool) (to *url.URL, foreig
 	}
 	size := 0
 	for name, values := range r.Header {
-		if !isToken(name) || slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)) {
+		if !isToken(name) || isOwn(name) {
 			refuse("headers", "The header %q is not the sender's to set.", cut(name, 60))
 		}
 		for _, value := range values {

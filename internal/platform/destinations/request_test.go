@@ -57,6 +57,19 @@ func TestWhereNoRequestGoes(t *testing.T) {
 	}
 }
 
+func TestNobodyElseTellsOfTasks(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"X-Kontor-TaskName", "x-kontor-anything", "X-CloudTasks-QueueName", "x-cloudtasks-taskretrycount"} {
+		problems := Request{Method: http.MethodPost, URL: "/", Header: http.Header{name: {"x"}}}.Unsendable()
+		if len(problems) != 1 || problems[0].Param != "headers" || !strings.Contains(problems[0].Detail, name) {
+			t.Errorf("%s: %v", name, problems)
+		}
+	}
+	if problems := (Request{Method: http.MethodPost, URL: "/", Header: http.Header{"X-Kontorist": {"x"}}}).Unsendable(); problems != nil {
+		t.Error(problems)
+	}
+}
+
 func TestAllThatIsWrongWithARequestIsTold(t *testing.T) {
 	t.Parallel()
 	for _, u := range []string{"/x", "?a=b", "http://other.example/x", "https://other.example/x"} {

@@ -20,7 +20,7 @@ import (
 type Target struct {
 	Destination
 	base   *url.URL
-	client *egress.Client
+	links  *links
 	tokens *tokens
 }
 
@@ -55,10 +55,10 @@ func (d *Destinations) newTarget(from Destination, before *Target) (*Target, err
 		return nil, fmt.Errorf("read the base URL of the destination %s: %w", from.Name, err)
 	}
 	t := &Target{Destination: from, base: base}
-	if before != nil && before.AllowPrivateNetworks == from.AllowPrivateNetworks {
-		t.client = before.client
+	if before != nil && before.AllowPrivateNetworks == from.AllowPrivateNetworks && before.TLS == from.TLS {
+		t.links = before.links
 	} else {
-		t.client = egress.New(egress.Config{Policy: d.policy(from.AllowPrivateNetworks), IdleConnections: d.Requests})
+		t.links = newLinks(egress.Config{Policy: d.policy(from.AllowPrivateNetworks), IdleConnections: d.Requests})
 	}
 	if before != nil && before.Auth == from.Auth {
 		t.tokens = before.tokens
@@ -111,16 +111,16 @@ func (d *Destinations) send(ctx context.Context, t *Target, r Request) Response 
 	ctx, cancel := context.WithTimeout(ctx, timeout) // also for the token that it may need
 	defer cancel()
 	header := d.headerOf(ctx, r)
-	var proof signed
+	client, proof := t.links.plain, signed{}
 	if !foreign {
 		var err error
-		if proof, err = d.sign(ctx, t, header, r.IdempotencyKey, r.Body); err != nil {
+		if client, proof, err = d.prove(ctx, t, header, &r); err != nil {
 			out := unsigned(err, proof)
 			out.conceal(proof.spent)
 			return out
 		}
 	}
-	answer := t.client.Do(ctx, egress.Request{Method: r.Method, URL: to, Header: header, Body: r.Body, BodyBytesMax: t.MaxResponseBytes, Begin: r.Begin})
+	answer := client.Do(ctx, egress.Request{Method: r.Method, URL: to, Header: header, Body: r.Body, BodyBytesMax: t.MaxResponseBytes, Begin: r.Begin})
 	out := t.judge(r.Method, answer, d.Now(), timeout)
 	out.foreign, out.mark = foreign, proof.mark
 	out.conceal(proof.spent)
@@ -140,6 +140,9 @@ func (d *Destinations) headerOf(ctx context.Context, r Request) http.Header {
 	}
 	if h.Get("User-Agent") == "" {
 		h.Set("User-Agent", d.UserAgent)
+	}
+	for name, values := range r.Task {
+		h[name] = values
 	}
 	if r.IdempotencyKey != "" {
 		h.Set("Idempotency-Key", r.IdempotencyKey)
@@ -202,6 +205,8 @@ func explain(answer egress.Response, timeout time.Duration) string {
 		return fmt.Sprintf("no whole answer within %s, %s", timeout, when)
 	case egress.FailureInterrupted:
 		return "interrupted " + when
+	case egress.FailureCertificate:
+		return fmt.Sprintf("the other side refuses our certificate, or that we show none: %v", answer.Err)
 	default:
 		return fmt.Sprintf("%v, %s", answer.Err, when)
 	}

@@ -72,7 +72,7 @@ func (d *desk) target(baseURL string, change ...func(*Settings)) *Target {
 	if err != nil {
 		d.Fatal(err)
 	}
-	d.Cleanup(target.client.Close)
+	d.Cleanup(target.links.close)
 	return target
 }
 
@@ -105,7 +105,8 @@ func TestARequestArrivesAsItWasMeant(t *testing.T) {
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	got := d.Send(t.Context(), d.target(url+"/v1"), Request{
 		Method: http.MethodPost, URL: "/charges?a=b", Body: []byte(`{"a":1}`), IdempotencyKey: "tsk_1", Traceparent: parent,
-		Header: http.Header{"content-type": {"application/json"}, "X-Kontor-TaskName": {"tsk_1"}, "Idempotency-Key": {"other"}},
+		Header: http.Header{"content-type": {"application/json"}, "Idempotency-Key": {"other"}},
+		Task:   http.Header{"X-Kontor-Taskname": {"tsk_1"}},
 	})
 	r := last()
 	if got.Class != ClassSucceeded || got.Sent != egress.SentYes || got.Status != 200 || got.ErrorCode != "" || got.Duration <= 0 || len(got.SHA256) != 32 {

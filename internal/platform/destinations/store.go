@@ -14,6 +14,7 @@ import (
 type stored struct {
 	d                                         Destination
 	auth, limits, breaker, classifier, redact []byte
+	tls                                       []byte
 	position                                  string
 	pausedUntil, limitedUntil, authHeldAt     *time.Time
 	windowAt, openUntil, learnedAt, ceilingAt *time.Time
@@ -24,7 +25,8 @@ func (s *stored) fields() []any {
 	d := &s.d
 	return append([]any{
 		&d.OrgID, &d.ID, &d.Name, &d.BaseURL, &s.auth, &s.limits, &d.MaxConcurrentDispatches, &d.TimeoutSeconds, &s.breaker,
-		&s.classifier, &s.redact, &d.AllowPrivateNetworks, &d.AllowAbsoluteURLs, &d.MaxResponseBytes, &d.Version, &d.CreatedAt, &d.UpdatedAt,
+		&s.classifier, &s.redact, &d.AllowPrivateNetworks, &d.AllowAbsoluteURLs, &d.MaxResponseBytes, &s.tls,
+		&d.CloudTasksHeaders, &d.Version, &d.CreatedAt, &d.UpdatedAt,
 	}, s.stateFields()...)
 }
 
@@ -45,6 +47,7 @@ func (s *stored) destination() (Destination, error) {
 		into any
 	}{
 		{s.auth, &s.d.Auth}, {s.limits, &s.d.RateLimits}, {s.breaker, &s.d.CircuitBreaker}, {s.classifier, &s.d.Classifier}, {s.redact, &s.d.Redact},
+		{s.tls, &s.d.TLS},
 	} {
 		if err := json.Unmarshal(part.raw, part.into); err != nil {
 			return s.d, fmt.Errorf("read the settings of the destination %s: %w", s.d.Name, err)
@@ -100,7 +103,7 @@ func optional(t time.Time) *time.Time {
 }
 
 // settingsJSON is what of the settings is stored as JSON.
-type settingsJSON struct{ auth, limits, breaker, classifier, redact []byte }
+type settingsJSON struct{ auth, limits, breaker, classifier, redact, tls []byte }
 
 func encodeSettings(s Settings) (out settingsJSON, err error) {
 	for _, part := range []struct {
@@ -108,6 +111,7 @@ func encodeSettings(s Settings) (out settingsJSON, err error) {
 		from any
 	}{
 		{&out.auth, s.Auth}, {&out.limits, s.RateLimits}, {&out.breaker, s.CircuitBreaker}, {&out.classifier, s.Classifier}, {&out.redact, s.Redact},
+		{&out.tls, s.TLS},
 	} {
 		if *part.into, err = json.Marshal(part.from); err != nil {
 			return out, fmt.Errorf("write the settings of a destination: %w", err)

@@ -25,13 +25,15 @@ type Update struct {
 	AllowPrivateNetworks    *bool
 	AllowAbsoluteURLs       *bool
 	MaxResponseBytes        *int64
+	TLS                     *TLS
+	CloudTasksHeaders       *bool
 }
 
 const updateSQL = `
 	update destination
 	set base_url = $3, auth = $4, rate_limits = $5, max_concurrent_dispatches = $6, timeout_seconds = $7, circuit_breaker = $8,
 		classifier = $9, redact = $10, allow_private_networks = $11, allow_absolute_urls = $12, max_response_bytes = $13,
-		version = $14, updated_at = $15
+		version = $14, updated_at = $15, tls = $16, cloud_tasks_headers = $17
 	where org_id = $1 and id = $2`
 
 // Update changes a destination, or returns ErrNotFound, ErrVersion, or ErrInvalid with all that is wrong. All nodes act on
@@ -55,7 +57,7 @@ func (d *Destinations) Update(ctx context.Context, tx postgres.Tx, u Update) (De
 	}
 	found.Version, found.UpdatedAt = found.Version+1, now
 	found.State.Revision++
-	if found.Auth != before.Auth {
+	if found.Auth != before.Auth || found.TLS != before.TLS {
 		found.State.Auth = AuthHold{}
 	}
 	if found.CircuitBreaker.Disabled {
@@ -64,7 +66,7 @@ func (d *Destinations) Update(ctx context.Context, tx postgres.Tx, u Update) (De
 	var b pgx.Batch
 	b.Queue(updateSQL, found.OrgID, found.ID, found.BaseURL, raw.auth, raw.limits, found.MaxConcurrentDispatches, found.TimeoutSeconds,
 		raw.breaker, raw.classifier, raw.redact, found.AllowPrivateNetworks, found.AllowAbsoluteURLs, found.MaxResponseBytes,
-		found.Version, found.UpdatedAt)
+		found.Version, found.UpdatedAt, raw.tls, found.CloudTasksHeaders)
 	queueStates(&b, []Destination{found})
 	if err := d.tell(&b, eventUpdated, &found); err != nil {
 		return Destination{}, err
@@ -88,6 +90,8 @@ func (u Update) onto(s Settings) Settings {
 	set(&s.AllowPrivateNetworks, u.AllowPrivateNetworks)
 	set(&s.AllowAbsoluteURLs, u.AllowAbsoluteURLs)
 	set(&s.MaxResponseBytes, u.MaxResponseBytes)
+	set(&s.TLS, u.TLS)
+	set(&s.CloudTasksHeaders, u.CloudTasksHeaders)
 	return s
 }
 

@@ -111,6 +111,7 @@ func (d *Destinations) validate(name string, s Settings) error {
 	if strings.HasPrefix(strings.ToLower(s.BaseURL), "http:") && s.Auth.Type != AuthNone && !s.AllowPrivateNetworks {
 		p.add("base_url", "Over http anybody on the way could read the credentials. Use https.")
 	}
+	d.validateTLS(&p, s)
 	validateLimits(&p, s.RateLimits)
 	p.between("max_concurrent_dispatches", s.MaxConcurrentDispatches, 0, concurrencyMax)
 	p.between("timeout_seconds", s.TimeoutSeconds, 1, TimeoutSecondsMax)

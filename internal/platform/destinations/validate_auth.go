@@ -1,7 +1,6 @@
 package destinations
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -65,7 +64,7 @@ func (d *Destinations) validateAuthField(p *problems, s Settings, name, value st
 			p.add(at, "%s.", capital(err.Error()))
 		}
 	case "header", "timestamp_header":
-		if !isToken(value) || slices.Contains(ownHeaders, http.CanonicalHeaderKey(value)) {
+		if !isToken(value) || isOwn(value) {
 			p.add(at, "It is no name of a header that may be set.")
 		}
 	case "scheme":
@@ -83,5 +82,26 @@ func (d *Destinations) validateAuthField(p *problems, s Settings, name, value st
 		if len(value) > 1000 || !isHeaderValue(value) {
 			p.add(at, "It has at most 1000 characters, and no control characters.")
 		}
+	}
+}
+
+// validateTLS wants a certificate with its key, all by reference, and a base URL for which they count.
+func (d *Destinations) validateTLS(p *problems, s Settings) {
+	for _, part := range []struct {
+		name string
+		ref  Secret
+	}{{"certificate", s.TLS.Certificate}, {"key", s.TLS.Key}, {"ca", s.TLS.CA}} {
+		if part.ref == "" {
+			continue
+		}
+		if err := d.secrets.check(part.ref); err != nil {
+			p.add("tls/"+part.name, "%s.", capital(err.Error()))
+		}
+	}
+	if (s.TLS.Certificate == "") != (s.TLS.Key == "") {
+		p.add("tls", "A certificate has a key, and a key a certificate.")
+	}
+	if s.TLS != (TLS{}) && !strings.HasPrefix(strings.ToLower(s.BaseURL), "https:") {
+		p.add("tls", "It counts for a base_url with https:// only.")
 	}
 }

@@ -156,7 +156,7 @@ func (t *Tasks) lease(ctx context.Context, shares []share, token ids.ID, since t
 			&task.SubjectType, &task.SubjectID, &task.IdempotencyKey, &task.TraceParent, &timeout, &task.retry, &expired,
 			&task.line, &p.priority, &p.dueAt, &turn, &task.Attempt, &task.excused, &task.rateLimited, &task.lost,
 			&task.Interrupted, &failing, &waited)
-		task.timeout = time.Duration(timeout) * time.Second
+		task.timeout, task.wantedAt = time.Duration(timeout)*time.Second, p.dueAt
 		task.sinceFailure = time.Duration(failing * float64(time.Second))
 		task.waited = time.Duration(max(waited, 0) * float64(time.Second))
 		task.expired = expired != nil && *expired

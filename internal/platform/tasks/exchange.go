@@ -3,6 +3,7 @@ package tasks
 import (
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -36,7 +37,7 @@ func keep(target *destinations.Target, request *destinations.Request, response *
 		DurationMS int64    `json:"duration_ms"`
 	}{
 		Request: message{
-			Method: request.Method, URL: request.URL, Headers: flat(target.Redact.Header(request.Header)), Bytes: int64(len(request.Body)),
+			Method: request.Method, URL: request.URL, Headers: flat(target.Redact.Header(withTask(request))), Bytes: int64(len(request.Body)),
 		},
 		Sent: string(response.Sent), DurationMS: response.Duration.Milliseconds(),
 	}
@@ -51,6 +52,13 @@ func keep(target *destinations.Target, request *destinations.Request, response *
 	}
 	text, _ := json.Marshal(kept) // made of strings and numbers, it always can be
 	return text
+}
+
+// withTask are the headers that were asked for, and those that tell of the task.
+func withTask(r *destinations.Request) http.Header {
+	all := r.Header.Clone()
+	maps.Copy(all, r.Task)
+	return all
 }
 
 func (m *message) body(kept []byte, truncated bool) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -88,6 +87,11 @@ func (t *Tasks) sendHTTP(ctx context.Context, task Task) Verdict {
 	if hold, is := entry.Gate(task.LimitKey); is {
 		return withheld(time.Second, string(hold.Reason), errors.New(hold.Detail)) // since it was claimed
 	}
+	if entry.Target().CloudTasksHeaders || task.Attempt > 1 {
+		if task.told, err = readTold(ctx, t.db.Pool(), &task); err != nil {
+			return withheld(time.Second, "history_unreadable", err)
+		}
+	}
 	if task.Interrupted {
 		switch args.onUnknown() {
 		case OnUnknownDeadLetter:
@@ -136,13 +140,10 @@ func (t *Tasks) exchange(ctx context.Context, entry *destinations.Entry, task *T
 	target, ticket := entry.Target(), entry.Begin(task.LimitKey)
 	request := destinations.Request{
 		Method: r.Method, URL: r.URL, Header: http.Header{}, Body: r.Body, IdempotencyKey: task.IdempotencyKey, Traceparent: task.TraceParent,
-		Timeout: task.timeout, Begin: task.mayBegin,
+		Task: task.headers(task.told, target.CloudTasksHeaders), Timeout: task.timeout, Begin: task.mayBegin,
 	}
 	if request.IdempotencyKey == "" {
 		request.IdempotencyKey = ids.Format(Prefix, task.ID)
-	}
-	for name, value := range task.headers() {
-		request.Header.Set(name, value)
 	}
 	for name, value := range r.Headers {
 		request.Header.Set(name, value)
@@ -154,16 +155,6 @@ func (t *Tasks) exchange(ctx context.Context, entry *destinations.Entry, task *T
 
 // mayBegin is asked right before the first byte is sent: from there on the use of limits counts.
 func (t *Task) mayBegin() bool { return t.grant == nil || t.grant.Sent() }
-
-// headers tell the other side which task it has before it, as Cloud Tasks does.
-func (t *Task) headers() map[string]string {
-	return map[string]string{
-		"X-Kontor-QueueName":          t.Queue,
-		"X-Kontor-TaskName":           ids.Format(Prefix, t.ID),
-		"X-Kontor-TaskRetryCount":     strconv.Itoa(t.Attempt - 1),
-		"X-Kontor-TaskExecutionCount": strconv.Itoa(t.counted() - 1),
-	}
-}
 
 // verdictOf says what an answer means for the task.
 func verdictOf(r *destinations.Response, exchange []byte) Verdict {

@@ -34,7 +34,9 @@ func changedQueues(b *bench, node *Tasks) {
 	} {
 		do(b, change)
 	}
-	b.inTx(func(ctx context.Context, tx postgres.Tx) error { return node.DeleteQueue(ctx, tx, b.org, "emails", nobody) })
+	b.inTx(func(ctx context.Context, tx postgres.Tx) error {
+		return node.DeleteQueue(ctx, tx, b.org, "emails", nobody)
+	})
 	b.makeQueue(node, "emails", QueueSettings{})
 }
 

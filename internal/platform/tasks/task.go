@@ -43,6 +43,8 @@ type Task struct {
 	expired      bool
 	timeout      time.Duration // of one attempt; 0: as its kind says
 	retry        []byte        // its own retry configuration, as JSON
+	wantedAt     time.Time     // this attempt, by the database's clock; zero: at once
+	told         told          // what is only known of an attempt that sends a request
 	since        time.Time     // when the lease was asked for, by the monotonic clock: it cannot have begun earlier
 	waited       time.Duration // before that, for a node to take it
 	figures      *queueFigures
