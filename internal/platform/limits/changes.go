@@ -17,10 +17,10 @@ import (
 // changes are what a refresh writes: a statement for each kind, whatever the number of keys.
 type changes struct {
 	leases struct {
-		of                             places
-		held, usable, busy, want, unit []int64
-		endsAt                         []*time.Time
-		turn                           []int64
+		of                                    places
+		held, usable, busy, want, unit, spent []int64
+		endsAt                                []*time.Time
+		turn                                  []int64
 	}
 	gone struct {
 		of     places
@@ -57,6 +57,7 @@ func (c *changes) lease(name Key, period time.Duration, l lease) {
 	c.leases.held, c.leases.usable = append(c.leases.held, l.held), append(c.leases.usable, l.usable)
 	c.leases.busy, c.leases.want = append(c.leases.busy, l.busy), append(c.leases.want, l.want)
 	c.leases.unit = append(c.leases.unit, max(l.unit, 1))
+	c.leases.spent = append(c.leases.spent, l.spent)
 	c.leases.endsAt, c.leases.turn = append(c.leases.endsAt, &l.endsAt), append(c.leases.turn, l.turn)
 }
 
@@ -98,7 +99,7 @@ func (c *changes) write(ctx context.Context, tx postgres.Tx, holder ids.ID, node
 	}
 	if p := c.leases.of; len(p.orgs) > 0 {
 		l := c.leases
-		batch.Queue(writeLeasesSQL, p.orgs, p.names, p.periods, holder, node, l.held, l.usable, l.busy, l.want, l.unit, l.endsAt, l.turn)
+		batch.Queue(writeLeasesSQL, p.orgs, p.names, p.periods, holder, node, l.held, l.usable, l.busy, l.want, l.unit, l.spent, l.endsAt, l.turn)
 	}
 	if p := c.cooled; len(p.orgs) > 0 {
 		batch.Queue(deleteCooledSQL, p.orgs, p.names, p.periods)
@@ -141,7 +142,7 @@ func (c *changes) record(q question, r record, a answer, holder ids.ID, sent mom
 	for _, v := range a.verdicts {
 		if v.leased {
 			w := q.wishFor(v.period)
-			c.lease(q.name, v.period, lease{held: v.held, usable: min(v.held, v.cap), busy: w.busy, want: w.want, unit: w.unit, endsAt: endsAt, turn: q.turn})
+			c.lease(q.name, v.period, lease{held: v.held, usable: min(v.held, v.cap), busy: w.busy, want: w.want, unit: w.unit, spent: w.spent, endsAt: endsAt, turn: q.turn})
 		}
 		last = latest(last, endsAt.Add(v.period+guardOf(v.period)))
 		for _, gone := range v.gone {

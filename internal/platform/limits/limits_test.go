@@ -88,3 +88,75 @@ func TestARefreshThatRunsAgainGivesNothingBackTwice(t *testing.T) {
 		}
 	}
 }
+
+// Slots of a long window come free in waves. Who got a slot of one, and found its task gone, still wants what it lacked; who never uses
+// any only looks.
+func TestWhoGivesOneUseBackWantsMoreAllTheSame(t *testing.T) {
+	t.Parallel()
+	now := instant{1, 1}
+	const limit, wanted, few, many = 20, 30, 3, 12
+	node := lone(t, &now, map[string][]Window{"api": {{limit, time.Minute}}})
+	k := node.keys[Key{Name: "api"}]
+	w := k.windows[0]
+	w.held = 1
+	wish := func() int64 { return k.ask(now.mono, false, node.cfg).wishes[0].want }
+	for n := range many {
+		if n > 0 && n <= few && wish() != limit-1 {
+			t.Fatalf("%d uses came to nothing, and it wants %d", n, wish())
+		}
+		grants, _, _ := node.Take(keysOf("api"), 1, wanted)
+		grants[0].Unused()
+		now = now.plus(100 * time.Millisecond)
+	}
+	if wish() != 1 {
+		t.Errorf("%d uses came to nothing, and it wants %d", many, wish())
+	}
+	grants, _, _ := node.Take(keysOf("api"), 1, wanted)
+	grants[0].Sent()
+	if wish() != limit {
+		t.Errorf("it used one, and wants %d", wish())
+	}
+}
+
+// What a use needs is all of it, also where a part of it is there.
+func TestWhoLacksAPartWantsTheWhole(t *testing.T) {
+	t.Parallel()
+	now := instant{1, 1}
+	node := lone(t, &now, map[string][]Window{"api": {{Limit: 10}}})
+	k := node.keys[Key{Name: "api"}]
+	k.windows[0].held = 2
+	if grants, _, _ := node.Take(keysOf("api"), 8, 1); len(grants) != 0 {
+		t.Fatal("granted")
+	}
+	if want := k.ask(now.mono, false, node.cfg).wishes[0].want; want != 8 {
+		t.Errorf("a use of 8 lacks 6 slots, and the node wants %d", want)
+	}
+}
+
+// Of a long window all counts that a node has used within it. Else who asks first after some came free would have half of the rest again
+// and again.
+func TestWhatANodeHasSpentIsAPartOfItsShare(t *testing.T) {
+	t.Parallel()
+	me, other := ids.ID{1}, ids.ID{2}
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name               string
+		cooling            int64
+		mine, its, itsWant int64
+		held               int64
+	}{
+		{"both have spent as much", 8, 4, 4, 20, 6},
+		{"this one has spent more", 12, 9, 3, 20, 1},
+		{"this one has spent its share", 12, 10, 2, 20, 0},
+		{"this one has spent less", 12, 3, 9, 20, 7},
+		{"the other one has spent all, and some is free again since it said so", 10, 5, 20, 20, 5},
+		{"the other one wants little", 12, 12, 0, 3, 5},
+		{"what cools is nobody's", 8, 0, 0, 20, 6},
+	} {
+		w := wish{period: time.Minute, want: 20, unit: 1, spent: c.mine}
+		s := standing{limit: 20, cooling: c.cooling, at: now, leases: []lease{{holder: other, want: c.itsWant, unit: 1, spent: c.its, endsAt: now.Add(time.Second)}}}
+		if v := decide(me, 1, w, s); v.held != c.held {
+			t.Errorf("%s: of %d free slots it got %d, not %d", c.name, s.limit-s.cooling, v.held, c.held)
+		}
+	}
+}

@@ -18,6 +18,7 @@ type lease struct {
 	busy   int64
 	want   int64
 	unit   int64
+	spent  int64 // used and handed to the database, where it cools
 	endsAt time.Time
 	turn   int64
 }
@@ -99,9 +100,13 @@ func decide(me ids.ID, turn int64, w wish, s standing) verdict {
 	}
 	held = max(held, 0)
 
-	claims := []claim{{me, w.want, w.unit}}
+	cools := s.cooling + used - seen.used // in the database, and with it all that nodes have spent
+	claims := []claim{{me, w.want, w.unit, min(w.spent, cools)}}
+	cools -= claims[0].spent
 	for _, l := range seen.others {
-		claims = append(claims, claim{l.holder, l.want, l.unit})
+		spent := min(l.spent, cools) // some of it may be free again since the other node said so
+		cools -= spent
+		claims = append(claims, claim{l.holder, l.want, l.unit, spent})
 	}
 	shares := share(max(s.limit-used, 0), claims, s.at.UnixNano()/int64(max(longerThan, w.period)))
 	free, lacking := s.limit-used-held, int64(0)
@@ -132,30 +137,34 @@ func decide(me ids.ID, turn int64, w wish, s standing) verdict {
 	return v
 }
 
-// claim is how many slots a node has use for, and how many of them a use takes.
+// claim is how many slots a node has use for besides those that it has spent, and how many of them a use takes.
 type claim struct {
-	holder     ids.ID
-	want, unit int64
+	holder            ids.ID
+	want, unit, spent int64
 }
 
-// share divides slots: everybody gets what it wants or an equal part of what there is, whichever is less. What cannot be
+// share divides slots: everybody gets what it wants or an equal part of what there is, whichever is less. What a node has spent is a part
+// of both: else who asks first, whenever some come free, would have half of the rest again and again. What cannot be
 // divided equally goes around among the nodes by the turn of time, so that one slot serves two nodes in turn, and a use that takes
 // more than an equal part has its turn too.
 func share(total int64, claims []claim, round int64) map[ids.ID]int64 {
 	out := make(map[ids.ID]int64, len(claims))
 	open := slices.Clone(claims)
+	for i := range open {
+		open[i].want += open[i].spent
+		total += open[i].spent
+	}
 	slices.SortFunc(open, func(a, b claim) int { return cmp.Compare(a.want, b.want) })
 	for len(open) > 0 && open[0].want <= total/int64(len(open)) {
 		out[open[0].holder] = open[0].want
 		total -= open[0].want
 		open = open[1:]
 	}
-	if len(open) == 0 {
-		return out
+	if len(open) > 0 {
+		slices.SortFunc(open, func(a, b claim) int { return bytes.Compare(a.holder[:], b.holder[:]) })
+		begin := int(uint64(round) % uint64(len(open)))
+		open = slices.Concat(open[begin:], open[:begin])
 	}
-	slices.SortFunc(open, func(a, b claim) int { return bytes.Compare(a.holder[:], b.holder[:]) })
-	begin := int(uint64(round) % uint64(len(open)))
-	open = slices.Concat(open[begin:], open[:begin])
 	for i, c := range open {
 		left := int64(len(open) - i)
 		part := (total + left - 1) / left / c.unit * c.unit
@@ -169,6 +178,9 @@ func share(total int64, claims []claim, round int64) map[ids.ID]int64 {
 		more := min(total, c.want-out[c.holder]) / c.unit * c.unit
 		out[c.holder] += more
 		total -= more
+	}
+	for _, c := range claims { // of that, it has to get what it has not spent
+		out[c.holder] = max(out[c.holder]-c.spent, 0)
 	}
 	return out
 }

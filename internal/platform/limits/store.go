@@ -32,7 +32,7 @@ const lockKeysSQL = `
 
 // hot
 const leasesSQL = `
-	select a.n, l.period, l.holder, l.node, l.held, l.usable, l.busy, l.want, l.unit, l.ends_at, l.turn
+	select a.n, l.period, l.holder, l.node, l.held, l.usable, l.busy, l.want, l.unit, l.spent, l.ends_at, l.turn
 	from unnest($1::uuid[], $2::text[]) with ordinality as a (org_id, name, n)
 	join limit_lease l on l.org_id = a.org_id and l.name = a.name`
 
@@ -47,13 +47,14 @@ const coolingSQL = `
 
 // hot
 const writeLeasesSQL = `
-	insert into limit_lease (org_id, name, period, holder, node, held, usable, busy, want, unit, ends_at, turn)
-	select w.org_id, w.name, w.period, $4::uuid, $5::text, w.held, w.usable, w.busy, w.want, w.unit, w.ends_at, w.turn
-	from unnest($1::uuid[], $2::text[], $3::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::bigint[])
-		as w (org_id, name, period, held, usable, busy, want, unit, ends_at, turn)
+	insert into limit_lease (org_id, name, period, holder, node, held, usable, busy, want, unit, spent, ends_at, turn)
+	select w.org_id, w.name, w.period, $4::uuid, $5::text, w.held, w.usable, w.busy, w.want, w.unit, w.spent, w.ends_at, w.turn
+	from unnest($1::uuid[], $2::text[], $3::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
+		$11::bigint[], $12::timestamptz[], $13::bigint[])
+		as w (org_id, name, period, held, usable, busy, want, unit, spent, ends_at, turn)
 	on conflict (org_id, name, period, holder)
 	do update set held = excluded.held, usable = excluded.usable, busy = excluded.busy, want = excluded.want, unit = excluded.unit,
-		ends_at = excluded.ends_at, turn = excluded.turn`
+		spent = excluded.spent, ends_at = excluded.ends_at, turn = excluded.turn`
 
 // hot
 const deleteLeasesSQL = `
@@ -161,7 +162,7 @@ func queueReads(batch *pgx.Batch, out []record, orgs []ids.ID, names []string) {
 		var n int
 		var period int64
 		var l leaseOf
-		_, err := pgx.ForEachRow(rows, []any{&n, &period, &l.holder, &l.node, &l.held, &l.usable, &l.busy, &l.want, &l.unit, &l.endsAt, &l.turn}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&n, &period, &l.holder, &l.node, &l.held, &l.usable, &l.busy, &l.want, &l.unit, &l.spent, &l.endsAt, &l.turn}, func() error {
 			l.period = time.Duration(period) * time.Microsecond
 			out[n-1].leases = append(out[n-1].leases, l)
 			return nil

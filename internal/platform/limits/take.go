@@ -123,7 +123,7 @@ func (l *Limits) refuse(windows []*window, units, more int64, now instant) {
 		if lacks <= 0 {
 			continue
 		}
-		w.lack(lacks, units)
+		w.lack(more*units, units)
 		if k.lackAt > 0 && k.lacksAt.until(now.mono) > idleAfter {
 			k.hasEnough(now.mono)
 		}
@@ -183,6 +183,11 @@ func (g *Grant) Done() {
 	now := g.limits.now()
 	g.limits.mu.Lock()
 	defer g.limits.mu.Unlock()
+	if g.phase == phaseTaken {
+		for _, w := range g.windows {
+			w.unused()
+		}
+	}
 	g.end(now.mono)
 }
 

@@ -70,8 +70,10 @@ type window struct {
 	taken  int64   // busy, and not yet sent or, of period 0, not yet done
 	cool   cooling // busy, and free again at known times
 	moving moving  // busy, and on their way to cool in the database
+	spent  cooling // that cool there, or are on their way
 
 	now, before demand
+	vain        int64 // uses that came to nothing since one was made of what callers got, as far back as demand goes
 }
 
 // moving is what a refresh moves to the database. While nobody knows what became of an earlier refresh, it has that one's too.
@@ -93,13 +95,14 @@ type demand struct {
 	lackMax  int64 // the most units that a caller could not get
 	unitMax  int64 // the most that one use of such a caller takes
 	consumed int64 // units sent
-	unused   int64 // units taken, and then not used
+	unused   int64 // uses that callers got, and had nothing to do with
 }
 
 func newWindow(k *key, w Window) *window {
 	out := &window{key: k, period: w.Period, guard: guardOf(w.Period), limit: w.Limit, cap: uncapped}
 	out.rest = w.Period + w.Period/paceShare
 	out.cool.step = max(w.Period/localSteps, time.Microsecond)
+	out.spent.step = out.cool.step
 	return out
 }
 
@@ -117,14 +120,18 @@ func (w *window) room() int64 {
 func (w *window) take(units int64) { w.taken += units }
 
 // release undoes take: the slots were not used.
-func (w *window) release(units int64) {
-	w.taken -= units
-	w.now.unused += units
+func (w *window) release(units int64) { w.taken -= units }
+
+// unused notes that a caller had nothing to do with a use that it got.
+func (w *window) unused() {
+	w.now.unused++
+	w.vain++
 }
 
 // sent starts the time for which taken slots stay busy.
 func (w *window) sent(now moment, units int64) {
 	w.now.consumed += units
+	w.vain = 0
 	w.now.busyMax = max(w.now.busyMax, w.busy())
 	if w.period == 0 {
 		return
@@ -154,18 +161,30 @@ func (w *window) unit() int64 { return max(w.now.unitMax, w.before.unitMax, 1) }
 // satisfied notes that there was enough for everybody.
 func (w *window) satisfied() { w.now.lackMax, w.before.lackMax = 0, 0 }
 
-// lacking is how many units callers could not get lately. Callers that used nothing of what they got only look whether there is
-// something to do; for that one use is enough.
+// lacking is how many units callers could not get lately. Of callers that only look, one use is enough.
 func (w *window) lacking() int64 {
 	lack := max(w.now.lackMax, w.before.lackMax)
-	if w.now.consumed+w.before.consumed == 0 && w.now.unused+w.before.unused > 0 {
+	if w.looks() {
 		return min(lack, w.unit())
 	}
 	return lack
 }
 
+// looksMost is how many uses callers that have something to do give back one after the other, because now and then it is gone by then.
+const looksMost = 8
+
+// looks tells whether callers only look whether there is something to do: they used nothing of what they got.
+func (w *window) looks() bool {
+	return w.vain > looksMost && w.now.consumed+w.before.consumed == 0
+}
+
 // tick begins to count demand anew; that of the time before still counts once.
-func (w *window) tick() { w.now, w.before = demand{busyMax: w.busy()}, w.now }
+func (w *window) tick() {
+	w.now, w.before = demand{busyMax: w.busy()}, w.now
+	if w.before.unused == 0 {
+		w.vain = 0
+	}
+}
 
 // want is how many slots this node has use for, without those that move to the database.
 func (w *window) want() int64 {
@@ -190,6 +209,7 @@ type wish struct {
 	busy   int64 // without what moves
 	want   int64
 	unit   int64
+	spent  int64
 	aside  int64
 	idle   bool
 	moves  []move
@@ -199,6 +219,7 @@ type wish struct {
 // idle window gives back everything, a stopped one even what was taken and will not be sent any more.
 func (w *window) prepare(now moment, turn int64, idle, stopped bool) wish {
 	w.cool.expire(now)
+	w.spent.expire(now)
 	if stopped && w.period > 0 {
 		w.taken = 0
 	}
@@ -208,10 +229,17 @@ func (w *window) prepare(now moment, turn int64, idle, stopped bool) wish {
 			by = now.plus(w.rest) // what is neither answered nor older than the guard waits, because its answer will bring it forward
 		}
 		before := w.cool.units
+		old := len(w.moving.list)
 		w.moving.list = w.cool.handOver(by, turn, w.moving.list)
 		w.moving.units += before - w.cool.units
+		for _, m := range w.moving.list[old:] {
+			w.spent.add(m.until, m.units)
+		}
 	}
-	out := wish{period: w.period, busy: w.taken + w.cool.units, unit: w.unit(), idle: idle || stopped, moves: slices.Clone(w.moving.list)}
+	out := wish{
+		period: w.period, busy: w.taken + w.cool.units, unit: w.unit(), spent: w.spent.units,
+		idle: idle || stopped, moves: slices.Clone(w.moving.list),
+	}
 	if out.idle {
 		w.aside = max(w.held-w.busy(), 0)
 		out.want = out.busy

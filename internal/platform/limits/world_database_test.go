@@ -63,7 +63,7 @@ func (w *world) write(c changes, holder ids.ID) {
 	for i := range c.leases.held {
 		of(c.leases.of, i).leases[leasePlace{micro(c.leases.of.periods[i]), holder}] = lease{
 			holder: holder, held: c.leases.held[i], usable: c.leases.usable[i], busy: c.leases.busy[i], want: c.leases.want[i], unit: c.leases.unit[i],
-			endsAt: *c.leases.endsAt[i], turn: c.leases.turn[i],
+			endsAt: *c.leases.endsAt[i], turn: c.leases.turn[i], spent: c.leases.spent[i],
 		}
 	}
 	for i := range c.cooled.orgs {
