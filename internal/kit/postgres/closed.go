@@ -20,5 +20,8 @@ func withoutURL(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner
 	}
+	if isClosed(err) {
+		return err // as the network said it: of a server that hung up at once
+	}
 	return errors.New("the URL is not one of PostgreSQL: want postgres://user:password@host:port/database")
 }

@@ -76,3 +76,17 @@ func TestNothingOfTheDriverIsShown(t *testing.T) {
 		}
 	}
 }
+
+// A server that hangs up as soon as it is reached is not a wrong URL.
+func TestWhatIsSaidOfAServerThatHangsUp(t *testing.T) {
+	t.Parallel()
+	for _, closed := range []error{io.EOF, io.ErrUnexpectedEOF, errors.New("conn closed")} {
+		if said := withoutURL(closed); !errors.Is(said, closed) {
+			t.Errorf("of %q is said: %v", closed, said)
+		}
+	}
+	_, err := pgconn.ParseConfig("nowhere password=secret")
+	if said := withoutURL(err); strings.Contains(said.Error(), "secret") {
+		t.Errorf("the password is shown: %v", said)
+	}
+}
