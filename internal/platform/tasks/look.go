@@ -62,7 +62,8 @@ type hint struct {
 	weight float64
 }
 
-// look finds the lines that have available tasks.
+// look finds the lines that have available tasks. They are hungry, also those that this node has never taken from: else a backlog that
+// takes every worker would leave nothing to find that out with.
 func (t *Tasks) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
@@ -82,7 +83,7 @@ func (t *Tasks) look(ctx context.Context) error {
 	var strange []ids.ID
 	for _, id := range found {
 		if q := t.lines[id]; q != nil {
-			q.found = now
+			q.found, q.hungry = now, true
 		} else {
 			strange = append(strange, id)
 		}
@@ -119,7 +120,7 @@ func (t *Tasks) describe(ctx context.Context, strange []ids.ID, now time.Time) e
 	q := queueing{}
 	_, err = pgx.ForEachRow(rows, []any{&q.id, &q.org, &q.queue, &q.destination, &q.limitKey, &q.fairnessKey, &q.units, &q.weight}, func() error {
 		known := q
-		known.found, known.counts = now, t.metrics.ofQueue(q.queue)
+		known.found, known.hungry, known.counts = now, true, t.metrics.ofQueue(q.queue)
 		t.lines[q.id] = &known
 		return nil
 	})
