@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,8 @@ type neighbourhood struct {
 	own       int     // so many workers, in a database of its own, do about as much of the noisy one's as the two together leave it; 0: not measured
 }
 
+func (n neighbourhood) what() string { return "strain, neighbours, " + n.name }
+
 // noise is where the noisy tenant is.
 type noise int
 
@@ -48,8 +51,15 @@ type street struct {
 
 // neighbours measures how long the tasks of a quiet tenant wait while a noisy one has a long backlog and queues nine times as many.
 func (b *bench) neighbours(ctx context.Context) error {
-	const what = "strain, neighbours"
-	if !strings.Contains(what, b.options.match) {
+	list := []neighbourhood{
+		{"fairness keys, load 80 %", 0.8, false, false, 6},
+		{"fairness keys, load 200 %", 2, false, false, 5},
+		{"organisations, load 80 %", 0.8, true, false, 0},
+		{"organisations, load 200 %", 2, true, false, 0},
+		{"fairness keys, queued elsewhere, load 200 %", 2, false, true, 0},
+	}
+	list = slices.DeleteFunc(list, func(n neighbourhood) bool { return !strings.Contains(n.what(), b.options.match) })
+	if len(list) == 0 {
 		return nil
 	}
 	s := &street{bench: b, capacity: float64(neighbourWorkers) / neighbourTakes.Seconds(), backlog: int(neighbourBacklog * b.options.scale)}
@@ -67,14 +77,8 @@ func (b *bench) neighbours(ctx context.Context) error {
 	b.report.Checks = append(b.report.Checks, check{Part: partStrain, Name: "neighbours: conditions", OK: true, Value: fmt.Sprintf(
 		"%d workers, %v a task: %s a second at most; 10 %% are the quiet tenant's; %s of the noisy one wait before",
 		neighbourWorkers, neighbourTakes, grouped(s.capacity), grouped(float64(s.backlog)))})
-	for _, n := range []neighbourhood{
-		{"fairness keys, load 80 %", 0.8, false, false, 6},
-		{"fairness keys, load 200 %", 2, false, false, 5},
-		{"organisations, load 80 %", 0.8, true, false, 0},
-		{"organisations, load 200 %", 2, true, false, 0},
-		{"fairness keys, queued elsewhere, load 200 %", 2, false, true, 0},
-	} {
-		if err := s.meet(ctx, what, n); err != nil {
+	for _, n := range list {
+		if err := s.meet(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -82,7 +86,7 @@ func (b *bench) neighbours(ctx context.Context) error {
 }
 
 // meet measures one neighbourhood.
-func (s *street) meet(ctx context.Context, what string, n neighbourhood) error {
+func (s *street) meet(ctx context.Context, n neighbourhood) error {
 	subjectOf := func(name string, noise noise, beside *subject) *subject {
 		return &subject{
 			figure: &figure{
@@ -98,7 +102,7 @@ func (s *street) meet(ctx context.Context, what string, n neighbourhood) error {
 	if n.own > 0 {
 		group = append(group, subjectOf("the noisy one is away", away, alone))
 	}
-	if err := s.measure(ctx, what, group); err != nil {
+	if err := s.measure(ctx, n.what(), group); err != nil {
 		return err
 	}
 	s.compareP99("neighbours, "+n.name, alone.figure, noisy.figure, 2)
