@@ -109,7 +109,7 @@ func damaged(t *testing.T, url, payment string, environ []string) {
 	for _, c := range report.Failed() {
 		failed = append(failed, c.Name)
 	}
-	want := []string{"payments.books.equal", "payments.status.true", "payments.attempts.keyed", "command.records.resources", "events.aggregates.known"}
+	want := []string{"payments.books.equal", "payments.status.true", "payments.attempts.keyed", "payments.answers.true", "command.records.resources", "events.aggregates.known"}
 	if !slices.Equal(failed, want) {
 		t.Errorf("got %v, want %v", failed, want)
 	}

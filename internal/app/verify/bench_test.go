@@ -82,7 +82,7 @@ func filled(tb testing.TB, payments, transfers int) *postgres.DB {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(db.Close)
-	for _, statement := range []string{makeOriginSQL, fmt.Sprintf(makeIDSQL, clock.System().UnixMilli()), unlimitedSQL} {
+	for _, statement := range []string{makeOriginSQL, fmt.Sprintf(makeIDSQL, clock.System().UnixMilli()), makeViewSQL, unlimitedSQL} {
 		if _, err := db.Pool().Exec(tb.Context(), statement); err != nil {
 			tb.Fatal(err)
 		}
@@ -119,16 +119,21 @@ const (
 	makeIDSQL     = `
 	create function made(k int, n bigint) returns uuid language sql immutable parallel safe as
 		$$ select ('%012x' || '7' || lpad(to_hex(k), 3, '0') || '8' || lpad(to_hex(n), 15, '0'))::uuid $$`
+	// What is told of payment n, once it is captured.
+	makeViewSQL = `
+	create function view(n bigint) returns json language sql immutable parallel safe as
+		$$ select json_build_object('id', n, 'status', 'captured', 'provider', 'sandbox', 'currency', 'EUR', 'amount', 1000, 'amount_captured', 1000,
+			'amount_capturable', 0, 'amount_refunded', 0, 'amount_fee', 39, 'capture_method', 'automatic', 'text', repeat('x', 300)) $$`
 	unlimitedSQL = `select set_config('statement_timeout', '0', false)`
 
 	fillAccountsSQL = `
 	with asset as (insert into ledger_asset (org_id, code, scale) select org, 'EUR', 2 from origin)
 	insert into ledger_account (org_id, id, code, type, asset, scale, debits_posted, credits_posted, version, recorded_at, created_at)
-	select o.org, made(1, a.n), a.code, a.type, 'EUR', 2, a.debits, a.credits, a.version, o.at, o.at
+	select o.org, made(1, a.n), a.code, a.type, 'EUR', 2, a.debits, a.credits, a.version, o.at + (3 * $1 + a.last) * interval '1 ms', o.at
 	from origin o, (values
-		(1, 'provider/sandbox/clearing/EUR', 'asset', 1000::bigint * $1, 39::bigint * $1, 3::bigint * $1),
-		(2, 'payments/received/EUR', 'liability', 0, 1000::bigint * $1, 2::bigint * $1),
-		(3, 'provider/sandbox/fees/EUR', 'expense', 39::bigint * $1, 0, 1::bigint * $1)) as a (n, code, type, debits, credits, version)`
+		(1, 'provider/sandbox/clearing/EUR', 'asset', 1000::bigint * $1, 39::bigint * $1, 3::bigint * $1, 2),
+		(2, 'payments/received/EUR', 'liability', 0, 1000::bigint * $1, 2::bigint * $1, 1),
+		(3, 'provider/sandbox/fees/EUR', 'expense', 39::bigint * $1, 0, 1::bigint * $1, 2)) as a (n, code, type, debits, credits, version, last)`
 	fillPaymentsSQL = `
 	with pay as (
 		insert into payment (org_id, id, status, provider, currency, amount, amount_captured, amount_fee, capture_method, token, charge_id, hold_entry_id, created_at, updated_at)
@@ -140,7 +145,7 @@ const (
 		from origin o, generate_series(1, $1::bigint) n
 	)
 	insert into payment_attempt (org_id, id, payment_id, task_id, kind, state, amount, entry_id, fee, idempotency_key, answer_status, answer, created_at, finished_at)
-	select o.org, made(4, n), made(2, n), made(5, n), 'authorise', 'succeeded', 1000, made(3, 2 * n), 39, 'key-' || n, 201, '{}', o.at, o.at
+	select o.org, made(4, n), made(2, n), made(5, n), 'authorise', 'succeeded', 1000, made(3, 2 * n), 39, 'key-' || n, 201, view(n), o.at, o.at
 	from origin o, generate_series(1, $1::bigint) n`
 	fillEntriesSQL = `
 	insert into ledger_entry (org_id, id, state, code, subject_id, posting_count, recorded_at)
@@ -166,22 +171,26 @@ const (
 	fillPaymentEventsSQL = `
 	insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
 	select o.org, made(6, 2 * n + k), 'payment', made(2, n), case k when 0 then 'payment.created' else 'payment.captured' end,
-		json_build_object('id', n, 'text', repeat('x', 500)), o.at
+		view(n), o.at
 	from origin o, generate_series(1, $1::bigint) n, generate_series(0, 1) k`
 	fillEntryEventsSQL = `
 	insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
 	select o.org, made(7, 3 * n + k), 'ledger_entry', made(3, 2 * n + case k when 2 then 1 else 0 end), (array['ledger.entry.pending', 'ledger.entry.settled', 'ledger.entry.posted'])[k + 1],
-		json_build_object('id', n, 'text', repeat('x', 200)), o.at + (3 * n + k) * interval '1 ms'
+		json_build_object('id', n, 'text', repeat('x', 100), 'postings', json_build_array(json_build_object('amount', case k when 2 then 39 else 1000 end))),
+		o.at + (3 * n + k) * interval '1 ms'
 	from origin o, generate_series(1, $1::bigint) n, generate_series(0, 2) k`
 
 	fillAccountEventsSQL = `
 	insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
-	select a.org_id, a.id, 'ledger_account', a.id, 'ledger.account.created', '{}', a.created_at from ledger_account a where $1::bigint = 0`
+	select a.org_id, a.id, 'ledger_account', a.id, 'ledger.account.created',
+		json_build_object('code', a.code, 'type', a.type, 'asset', a.asset, 'scale', a.scale), a.created_at
+	from ledger_account a where $1::bigint = 0`
 
 	// Transfers go round 10,000 accounts, from each to the next.
 	fillTransferAccountsSQL = `
 	insert into ledger_account (org_id, id, code, type, asset, scale, debits_posted, credits_posted, version, recorded_at, created_at)
-	select o.org, made(8, a), 'account/' || a, 'asset', 'EUR', 2, $1::bigint / 10000, $1::bigint / 10000, 2 * ($1::bigint / 10000), o.at, o.at
+	select o.org, made(8, a), 'account/' || a, 'asset', 'EUR', 2, $1::bigint / 10000, $1::bigint / 10000, 2 * ($1::bigint / 10000),
+		o.at + greatest(0, $1::bigint - case a when 0 then 1 else 10000 - a end) * interval '1 us', o.at
 	from origin o, generate_series(0, 9999) a`
 	fillTransferEntriesSQL = `
 	insert into ledger_entry (org_id, id, state, code, posting_count, recorded_at)
@@ -196,6 +205,7 @@ const (
 	from origin o, generate_series(0, $1::bigint - 1) n`
 	fillTransferEventsSQL = `
 	insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
-	select o.org, made(10, n), 'ledger_entry', made(9, n), 'ledger.entry.posted', json_build_object('id', n, 'text', repeat('x', 200)), o.at + n * interval '1 us'
+	select o.org, made(10, n), 'ledger_entry', made(9, n), 'ledger.entry.posted',
+		json_build_object('id', n, 'text', repeat('x', 100), 'postings', json_build_array(json_build_object('amount', 1))), o.at + n * interval '1 us'
 	from origin o, generate_series(0, $1::bigint - 1) n`
 )

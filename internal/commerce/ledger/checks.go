@@ -17,7 +17,7 @@ func Proof() proof.Part {
 			},
 			{
 				Name: "ledger.postings.placed", SQL: misplacedPostingsSQL,
-				Sentence: "Every posting belongs to an entry and moves its amount between two accounts of one asset.",
+				Sentence: "Every posting belongs to an entry, has its dates if it is the entry's own, and moves its amount between two accounts of one asset.",
 			},
 			{
 				Name: "ledger.entries.state", SQL: untrueStatesSQL,
@@ -33,7 +33,7 @@ func Proof() proof.Part {
 			},
 			{
 				Name: "ledger.accounts.totals", SQL: untrueTotalsSQL,
-				Sentence: "Every account's stored totals and version equal those recomputed from its postings.",
+				Sentence: "Every account's stored totals, version and date equal those recomputed from its postings.",
 			},
 			{
 				Name: "ledger.accounts.pending", SQL: untruePendingSQL,
@@ -53,11 +53,11 @@ func Proof() proof.Part {
 			},
 			{
 				Name: "ledger.events.complete", SQL: untoldEntriesSQL,
-				Sentence: "Every change of an entry has its event.",
+				Sentence: "Every change of an entry has its event, which tells its postings, once and with their amounts.",
 			},
 			{
 				Name: "ledger.events.opened", SQL: untoldAccountsSQL,
-				Sentence: "Every account has the event of its creation, once, and every such event its account.",
+				Sentence: "Every account is as the event of its creation tells, of which there is one, and every such event has its account.",
 			},
 			{
 				Name: "ledger.events.grounded", SQL: ungroundedEventsSQL,
@@ -99,7 +99,7 @@ const incompleteEntriesSQL = `
 	order by 4, 1, 2 limit 10`
 
 // An entry balances because each posting is both a debit and a credit of one amount; so what is left to check is that both
-// sides are there and hold the same asset.
+// sides are there and hold the same asset. What settles or releases is of a later time than its entry.
 const misplacedPostingsSQL = `
 	select p.org_id, 'ent:' || p.entry_id,
 		case
@@ -107,6 +107,8 @@ const misplacedPostingsSQL = `
 			when d.id is null then format('posting %s debits an account that is not there: acc:%s', p.number, p.debit_account_id)
 			when c.id is null then format('posting %s credits an account that is not there: acc:%s', p.number, p.credit_account_id)
 			when p.amount <= 0 or p.debit_account_id = p.credit_account_id then format('posting %s moves nothing', p.number)
+			when d.asset = c.asset then format('posting %s is recorded at %s, effective at %s; the entry at %s and %s', p.number, p.recorded_at,
+				coalesce(p.effective_at, p.recorded_at), e.recorded_at, coalesce(e.effective_at, e.recorded_at))
 			else format('posting %s debits %s, an account of %s, and credits %s, an account of %s', p.number, d.code, d.asset, c.code, c.asset)
 		end,
 		count(*) over ()
@@ -115,6 +117,7 @@ const misplacedPostingsSQL = `
 	left join ledger_account d on d.org_id = p.org_id and d.id = p.debit_account_id
 	left join ledger_account c on c.org_id = p.org_id and c.id = p.credit_account_id
 	where e.id is null or d.id is null or c.id is null or d.asset <> c.asset or p.amount <= 0 or p.debit_account_id = p.credit_account_id
+		or (p.origin = p.number and (p.recorded_at <> e.recorded_at or p.effective_at is distinct from e.effective_at))
 	order by 4, 1, 2, p.number limit 10`
 
 const untrueStatesSQL = `
@@ -196,19 +199,20 @@ const unequalReversalsSQL = `
 
 const untrueTotalsSQL = `
 	with debit as (
-		select p.org_id, p.debit_account_id as id, count(*) as lines,
+		select p.org_id, p.debit_account_id as id, count(*) as lines, max(p.recorded_at) as last,
 			sum(case when p.phase in ('posted', 'settled') then p.amount else 0 end) as posted,
 			sum(case p.phase when 'posted' then 0 when 'pending' then p.amount else -p.amount end) as pending
 		from ledger_posting p
 		group by p.org_id, p.debit_account_id
 	), credit as (
-		select p.org_id, p.credit_account_id as id, count(*) as lines,
+		select p.org_id, p.credit_account_id as id, count(*) as lines, max(p.recorded_at) as last,
 			sum(case when p.phase in ('posted', 'settled') then p.amount else 0 end) as posted,
 			sum(case p.phase when 'posted' then 0 when 'pending' then p.amount else -p.amount end) as pending
 		from ledger_posting p
 		group by p.org_id, p.credit_account_id
 	), total as (
-		select a.org_id, a.id, a.code, a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending, a.version,
+		select a.org_id, a.id, a.code, a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending, a.version, a.recorded_at,
+			coalesce(greatest(d.last, c.last), a.recorded_at) as last,
 			coalesce(d.posted, 0) as d1, coalesce(c.posted, 0) as c1, coalesce(d.pending, 0) as d2, coalesce(c.pending, 0) as c2,
 			coalesce(d.lines, 0) + coalesce(c.lines, 0) as lines
 		from ledger_account a
@@ -216,11 +220,13 @@ const untrueTotalsSQL = `
 		left join credit c on c.org_id = a.org_id and c.id = a.id
 	)
 	select t.org_id, 'acc:' || t.id,
-		format('%s has debits %s, credits %s, pending %s and %s at version %s; its postings come to %s, %s, %s and %s at %s', t.code,
-			t.debits_posted, t.credits_posted, t.debits_pending, t.credits_pending, t.version, t.d1, t.c1, t.d2, t.c2, t.lines),
+		format('%s has debits %s, credits %s, pending %s and %s at version %s of %s; its postings come to %s, %s, %s and %s at %s of %s', t.code,
+			t.debits_posted, t.credits_posted, t.debits_pending, t.credits_pending, t.version, t.recorded_at,
+			t.d1, t.c1, t.d2, t.c2, t.lines, t.last),
 		count(*) over ()
 	from total t
 	where t.debits_posted <> t.d1 or t.credits_posted <> t.c1 or t.debits_pending <> t.d2 or t.credits_pending <> t.c2 or t.version <> t.lines
+		or t.recorded_at <> t.last
 	order by 4, 1, 2 limit 10`
 
 const untruePendingSQL = `
@@ -309,32 +315,52 @@ const unbalancedAssetsSQL = `
 	having sum(a.debits_posted) <> sum(a.credits_posted) or sum(a.debits_pending) <> sum(a.credits_pending)
 	order by 4, 1, 2 limit 10`
 
-// An order writes its postings and its event with one and the same time.
+// An order writes its postings and its event with one and the same time; several orders of one batch may have the same.
 const untoldEntriesSQL = `
-	with change as (
-		select distinct p.org_id, p.entry_id, p.recorded_at, p.origin = p.number as opening from ledger_posting p
+	with booked as (
+		select p.org_id, p.entry_id as id, p.recorded_at, p.origin = p.number as opening, count(*) as lines, sum(p.amount) as amount
+		from ledger_posting p
+		group by p.org_id, p.entry_id, p.recorded_at, p.origin = p.number
+	), told as (
+		select e.org_id, e.aggregateid as id, e.recorded_at, e.type in ('ledger.entry.posted', 'ledger.entry.pending') as opening,
+			count(l.amount) as lines, sum(l.amount) as amount
+		from event e
+		cross join json_to_recordset(e.payload -> 'postings') as l (amount bigint)
+		where e.aggregatetype = 'ledger_entry'
+		group by e.org_id, e.aggregateid, e.recorded_at, e.type in ('ledger.entry.posted', 'ledger.entry.pending')
 	)
-	select c.org_id, 'ent:' || c.entry_id,
-		format('no event tells of its being %s at %s', case when c.opening then 'recorded' else 'settled or released' end, c.recorded_at),
+	select coalesce(b.org_id, t.org_id), 'ent:' || coalesce(b.id, t.id),
+		format('at %s it was %s by %s postings of %s in all; events tell %s of %s', coalesce(b.recorded_at, t.recorded_at),
+			case when coalesce(b.opening, t.opening) then 'recorded' else 'settled or released' end,
+			coalesce(b.lines, 0), coalesce(b.amount, 0), coalesce(t.lines, 0), coalesce(t.amount, 0)),
 		count(*) over ()
-	from change c
-	where not exists (
-		select from event e
-		where e.org_id = c.org_id and e.aggregateid = c.entry_id and e.aggregatetype = 'ledger_entry'
-			and e.recorded_at = c.recorded_at and (e.type in ('ledger.entry.posted', 'ledger.entry.pending')) = c.opening
-	)
-	order by 4, 1, 2, c.recorded_at limit 10`
+	from booked b
+	full join told t on t.org_id = b.org_id and t.id = b.id and t.recorded_at = b.recorded_at and t.opening = b.opening
+	where b.lines is distinct from t.lines or b.amount <> t.amount
+	order by 4, 1, 2, coalesce(b.recorded_at, t.recorded_at) limit 10`
 
 const untoldAccountsSQL = `
 	with told as (
-		select e.org_id, e.aggregateid as id, count(*) as times from event e where e.type = 'ledger.account.created' group by e.org_id, e.aggregateid
+		select e.org_id, e.aggregateid as id, v.code, v.type, v.asset, v.scale, v.available_min, v.available_max,
+			count(*) over (partition by e.org_id, e.aggregateid) as times
+		from event e
+		cross join json_to_record(e.payload) as v (code text, type text, asset text, scale smallint, available_min bigint, available_max bigint)
+		where e.type = 'ledger.account.created'
 	)
 	select coalesce(a.org_id, t.org_id), 'acc:' || coalesce(a.id, t.id),
-		case when a.id is null then 'its creation is told, and there is no such account' else format('its creation is told %s times', coalesce(t.times, 0)) end,
+		case
+			when a.id is null then 'its creation is told, and there is no such account'
+			when t.times = 1 then format('it is %s, %s, %s with %s places, %s to %s; it was created as %s, %s, %s with %s places, %s to %s',
+				a.code, a.type, a.asset, a.scale, coalesce(a.available_min::text, 'any'), coalesce(a.available_max::text, 'any'),
+				t.code, t.type, t.asset, t.scale, coalesce(t.available_min::text, 'any'), coalesce(t.available_max::text, 'any'))
+			else format('its creation is told %s times', coalesce(t.times, 0))
+		end,
 		count(*) over ()
 	from ledger_account a
 	full join told t on t.org_id = a.org_id and t.id = a.id
-	where a.id is null or t.times is distinct from 1
+	where a.id is null or t.times is distinct from 1 or a.code is distinct from t.code collate "C" or a.type is distinct from t.type collate "C"
+		or a.asset is distinct from t.asset or a.scale is distinct from t.scale
+		or a.available_min is distinct from t.available_min or a.available_max is distinct from t.available_max
 	order by 4, 1, 2 limit 10`
 
 const ungroundedEventsSQL = `

@@ -170,11 +170,11 @@ func TestDamagedBooksAreReported(t *testing.T) {
 		},
 		"a changed amount": {
 			[]string{`update ledger_posting set amount = amount + 1 where (entry_id, number) = (select p.entry_id, p.number from ledger_posting p join ledger_entry e on e.id = p.entry_id where e.code = 'deposit' and e.effective_at is not null limit 1)`},
-			[]string{"ledger.accounts.totals", "ledger.accounts.chain"},
+			[]string{"ledger.accounts.totals", "ledger.accounts.chain", "ledger.events.complete"},
 		},
 		"a changed amount of a reversed entry": {
 			[]string{`update ledger_posting set amount = amount + 1 where (entry_id, number) = (select p.entry_id, p.number from ledger_posting p join ledger_entry e on e.reversal_of = p.entry_id where e.code = 'deposit' limit 1)`},
-			[]string{"ledger.reversals.opposite", "ledger.accounts.totals", "ledger.accounts.chain"},
+			[]string{"ledger.reversals.opposite", "ledger.accounts.totals", "ledger.accounts.chain", "ledger.events.complete"},
 		},
 		"a changed running balance": {
 			[]string{`update ledger_posting set credit_credits_posted = credit_credits_posted + 1` + aPosting},
@@ -194,11 +194,11 @@ func TestDamagedBooksAreReported(t *testing.T) {
 				update ledger_posting set recorded_at = recorded_at - interval '1 day'
 				where entry_id = (select id from ledger_entry where code = 'deposit' and effective_at is not null limit 1) returning org_id, entry_id)
 				update event e set recorded_at = recorded_at - interval '1 day' from moved m where e.org_id = m.org_id and e.aggregateid = m.entry_id`},
-			[]string{"ledger.accounts.chain"},
+			[]string{"ledger.postings.placed", "ledger.accounts.chain"},
 		},
 		"a posting that is gone": {
 			[]string{`delete from ledger_posting where (entry_id, number) = (select p.entry_id, 1 from ledger_posting p join ledger_entry e on e.id = p.entry_id where e.code = 'deposit' and e.effective_at is not null limit 1)`},
-			[]string{"ledger.entries.complete", "ledger.accounts.totals", "ledger.accounts.chain"},
+			[]string{"ledger.entries.complete", "ledger.accounts.totals", "ledger.accounts.chain", "ledger.events.complete"},
 		},
 		"an entry without postings": {
 			[]string{`insert into ledger_entry (org_id, id, state, code, posting_count, recorded_at) select org_id, gen_random_uuid(), 'posted', 'x', 1, now() from ledger_entry limit 1`},
@@ -220,7 +220,7 @@ func TestDamagedBooksAreReported(t *testing.T) {
 			[]string{
 				`update ledger_account set asset = 'EUR', scale = 2 where org_id = (select org_id from ledger_account limit 1) and code = 'goods'`,
 			},
-			[]string{"ledger.postings.placed", "ledger.assets.balance"},
+			[]string{"ledger.postings.placed", "ledger.assets.balance", "ledger.events.opened"},
 		},
 		"a pending entry said to be posted": {
 			[]string{`update ledger_entry set state = 'posted'` + anEntry("pending")},
@@ -247,7 +247,7 @@ func TestDamagedBooksAreReported(t *testing.T) {
 		},
 		"a release of more than was held": {
 			[]string{`update ledger_posting set amount = amount + 1 where (entry_id, number) = (select entry_id, number from ledger_posting where phase = 'released' order by 1, 2 limit 1)`},
-			[]string{"ledger.entries.state", "ledger.holds.origin", "ledger.accounts.totals", "ledger.accounts.chain"},
+			[]string{"ledger.entries.state", "ledger.holds.origin", "ledger.accounts.totals", "ledger.accounts.chain", "ledger.events.complete"},
 		},
 		"a reversal of what was not posted": {
 			[]string{
@@ -264,7 +264,45 @@ func TestDamagedBooksAreReported(t *testing.T) {
 				`alter table ledger_account drop constraint ledger_account_available_max`,
 				`update ledger_account set available_max = 1 where id = (select id from ledger_account where code = 'cash' limit 1)`,
 			},
-			[]string{"ledger.accounts.bounds"},
+			[]string{"ledger.accounts.bounds", "ledger.events.opened"},
+		},
+		"an account of another date": {
+			[]string{`update ledger_account set recorded_at = recorded_at + interval '1 hour' where id = (select id from ledger_account where code = 'cash' limit 1)`},
+			[]string{"ledger.accounts.totals"},
+		},
+		"an account of another type": {
+			[]string{`update ledger_account set type = 'expense' where id = (select id from ledger_account where code = 'stock' limit 1)`},
+			[]string{"ledger.events.opened"},
+		},
+		"an account of another code": {
+			[]string{`update ledger_account set code = 'purse' where id = (select id from ledger_account where code = 'cash' limit 1)`},
+			[]string{"ledger.events.opened"},
+		},
+		"a bound that is gone": {
+			[]string{`update ledger_account set available_min = null where id = (select id from ledger_account where code = 'cash' limit 1)`},
+			[]string{"ledger.events.opened"},
+		},
+		"an entry of another date": {
+			[]string{`update ledger_entry set recorded_at = recorded_at - interval '1 day'` + anEntry("posted")},
+			[]string{"ledger.postings.placed"},
+		},
+		"an entry that is effective at another time": {
+			[]string{`update ledger_entry set effective_at = recorded_at - interval '1 day'` + anEntry("posted")},
+			[]string{"ledger.postings.placed"},
+		},
+		"a posting that is effective at another time": {
+			[]string{`update ledger_posting set effective_at = recorded_at - interval '1 day' where (entry_id, number) = (select entry_id, number from ledger_posting where phase = 'pending' order by 1, 2 limit 1)`},
+			[]string{"ledger.postings.placed"},
+		},
+		"an event that is told twice": {
+			[]string{`insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
+				select org_id, (left(id::text, 24) || 'ffffffffffff')::uuid, aggregatetype, aggregateid, type, payload, recorded_at
+				from event where type = 'ledger.entry.settled' limit 1`},
+			[]string{"ledger.events.complete"},
+		},
+		"an event that tells of another amount": {
+			[]string{`update event set payload = replace(payload::text, '"amount":', '"amount":1')::json where id = (select id from event where type = 'ledger.entry.posted' limit 1)`},
+			[]string{"ledger.events.complete"},
 		},
 		"an event that is gone": {
 			[]string{`delete from event where id = (select id from event where type = 'ledger.entry.settled' limit 1)`},
@@ -284,7 +322,7 @@ func TestDamagedBooksAreReported(t *testing.T) {
 			[]string{`insert into event (org_id, id, aggregatetype, aggregateid, type, payload, recorded_at)
 				select org_id, (left(id::text, 24) || 'ffffffffffff')::uuid, aggregatetype, gen_random_uuid(), type, payload, recorded_at
 				from event where aggregatetype = 'ledger_entry' limit 1`},
-			[]string{"ledger.events.grounded"},
+			[]string{"ledger.events.complete", "ledger.events.grounded"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

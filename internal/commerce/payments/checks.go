@@ -16,11 +16,19 @@ func Proof() proof.Part {
 			},
 			{
 				Name: "payments.books.accounts", SQL: strangeAccountsSQL,
-				Sentence: "Payments are booked between the accounts of the chart: clearing, received and fees of their provider and currency.",
+				Sentence: "What is booked about payments is about payments that are there, between the accounts of the chart: clearing, received and fees of their provider and currency.",
+			},
+			{
+				Name: "payments.books.lines", SQL: unequalLinesSQL,
+				Sentence: "Every capture, refund and fee is booked by a line of its own, and nothing else is.",
 			},
 			{
 				Name: "payments.status.true", SQL: untrueStatusesSQL,
 				Sentence: "Every payment's status and amounts follow from its attempts.",
+			},
+			{
+				Name: "payments.terms.kept", SQL: untrueTermsSQL,
+				Sentence: "Every payment's amount, charge, failure and expiry are those of its authorisation, and nothing can be captured after a void or a last capture.",
 			},
 			{
 				Name: "payments.attempts.single", SQL: parallelAttemptsSQL,
@@ -28,7 +36,7 @@ func Proof() proof.Part {
 			},
 			{
 				Name: "payments.attempts.carried", SQL: forgottenAttemptsSQL,
-				Sentence: "Every attempt under way has its task, every other its answer.",
+				Sentence: "Every attempt has its task, as long as tasks of its month are kept; one under way has it still to be done, every other has its answer.",
 			},
 			{
 				Name: "payments.tasks.grounded", SQL: strayTasksSQL,
@@ -40,7 +48,19 @@ func Proof() proof.Part {
 			},
 			{
 				Name: "payments.attempts.keyed", SQL: unrecordedKeysSQL,
-				Sentence: "Every attempt of the last 30 days that was asked for under a key is recorded under that key.",
+				Sentence: "Every attempt of the last 30 days that was asked for under a key is recorded under that key, and none under another.",
+			},
+			{
+				Name: "payments.refunds.single", SQL: sharedRefundsSQL,
+				Sentence: "No two refunds share an entry, or are one and the same at the provider.",
+			},
+			{
+				Name: "payments.answers.told", SQL: untoldAnswersSQL,
+				Sentence: "What was answered about an attempt's end is what an event tells, word for word.",
+			},
+			{
+				Name: "payments.answers.true", SQL: untrueAnswersSQL,
+				Sentence: "Every payment is what its last answer said.",
 			},
 			{
 				Name: "payments.events.complete", SQL: untoldTransitionsSQL,
@@ -109,20 +129,24 @@ const unequalBooksSQL = `
 
 const strangeAccountsSQL = `
 	with entry as (
-		select e.org_id, e.id, e.code, e.subject_id, e.reversal_of is not null as back,
+		select e.org_id, e.id, e.code, e.subject_id, e.reversal_of is not null as back, p.id as payment_id,
 			'provider/' || p.provider || '/clearing/' || p.currency as clearing,
 			case e.code when 'payment.fee' then 'provider/' || p.provider || '/fees/' || p.currency
 				else 'payments/received/' || p.currency end as other
 		from ledger_entry e
-		join payment p on p.org_id = e.org_id and p.id = e.subject_id
-		where e.code in ('payment.authorise', 'payment.refund', 'payment.fee')
+		left join payment p on p.org_id = e.org_id and p.id = e.subject_id
+		where e.subject_id is not null and e.code in ('payment.authorise', 'payment.refund', 'payment.fee')
 	)
-	select e.org_id, 'pay:' || e.subject_id, format('ent:%s, %s, debits %s and credits %s', e.id, e.code, d.code, c.code), count(*) over ()
+	select e.org_id, 'pay:' || e.subject_id,
+		case when e.payment_id is null then format('ent:%s, %s, is booked, and it is not there', e.id, e.code)
+			else format('ent:%s, %s, debits %s and credits %s', e.id, e.code, d.code, c.code) end,
+		count(*) over ()
 	from entry e
 	join ledger_posting l on l.org_id = e.org_id and l.entry_id = e.id
 	join ledger_account d on d.org_id = l.org_id and d.id = l.debit_account_id
 	join ledger_account c on c.org_id = l.org_id and c.id = l.credit_account_id
-	where d.code <> case when (e.code = 'payment.authorise') <> e.back then e.clearing else e.other end collate "C"
+	where e.payment_id is null
+		or d.code <> case when (e.code = 'payment.authorise') <> e.back then e.clearing else e.other end collate "C"
 		or c.code <> case when (e.code = 'payment.authorise') <> e.back then e.other else e.clearing end collate "C"
 	order by 4, 1, 2, e.id limit 10`
 
@@ -169,88 +193,33 @@ const untrueStatusesSQL = `
 		or (j.authorised <> 'succeeded' and j.amount_capturable <> 0)
 	order by 4, 1, 2 limit 10`
 
-const parallelAttemptsSQL = `
-	select a.org_id, 'pay:' || a.payment_id, format('%s attempts are under way', count(*)), count(*) over ()
-	from payment_attempt a
-	where a.state in ('processing', 'unknown')
-	group by a.org_id, a.payment_id
-	having count(*) > 1
-	order by 4, 1, 2 limit 10`
-
-const forgottenAttemptsSQL = `
-	select a.org_id, 'att:' || a.id,
-		case
-			when a.state in ('succeeded', 'declined') then format('the %s of pay:%s is %s and has no answer', a.kind, a.payment_id, a.state)
-			when t.id is null then format('the %s of pay:%s is %s, and its task tsk:%s is not there', a.kind, a.payment_id, a.state, a.task_id)
-			else format('the %s of pay:%s is %s, and nobody works on it: tsk:%s has ended', a.kind, a.payment_id, a.state, a.task_id)
-		end,
-		count(*) over ()
-	from payment_attempt a
-	left join task t on t.org_id = a.org_id and t.id = a.task_id
-	left join task_live l on l.org_id = a.org_id and l.task_id = a.task_id
-	where case when a.state in ('processing', 'unknown') then t.id is null or l.task_id is null
-		else a.answer is null or a.answer_status is null or a.finished_at is null end
-	order by 4, 1, 2 limit 10`
-
-// The tasks of one payment name one subject, and those of two payments do not.
-
-const strayTasksSQL = `
-	with grounded as (
-		select t.org_id, t.id, t.subject_id, count(a.id) as attempts, min(a.payment_id::text) as payment_id
-		from task t
-		left join payment_attempt a on a.org_id = t.org_id and a.task_id = t.id
-		where t.kind = 'payments.attempt'
-		group by t.org_id, t.id, t.subject_id
-	), compared as (
-		select g.*, min(g.payment_id) over subject <> max(g.payment_id) over subject
-			or min(g.subject_id) over payment <> max(g.subject_id) over payment as strays
-		from grounded g
-		window subject as (partition by g.org_id, g.subject_id), payment as (partition by g.org_id, g.payment_id)
+// What a payment has of its authorisation, and what a void and a last capture leave of it.
+const untrueTermsSQL = `
+	with done as (
+		select a.org_id, a.payment_id as id,
+			min(a.amount) filter (where a.kind = 'authorise') as asked,
+			coalesce(bool_or(a.state = 'succeeded') filter (where a.kind = 'authorise'), false) as authorised,
+			max(a.failure_code) filter (where a.kind = 'authorise' and a.state = 'declined') as failure_code,
+			sum(a.amount) filter (where a.kind = 'void' and a.state = 'succeeded') as voided,
+			coalesce(bool_or(a.final) filter (where a.kind = 'capture' and a.state = 'succeeded'), false) as closed
+		from payment_attempt a
+		group by a.org_id, a.payment_id
+	), fault as (
+		select p.org_id, p.id, concat_ws('; ',
+			case when p.amount <> d.asked then format('it is of %s, and %s were asked for', p.amount, d.asked) end,
+			case when d.authorised and p.charge_id is null then 'it is authorised, and has no charge at the provider' end,
+			case when p.failure_code is distinct from d.failure_code
+				then format('it failed for %s, its authorisation for %s', coalesce(p.failure_code, 'nothing'), coalesce(d.failure_code, 'nothing')) end,
+			case when (p.authorisation_expires_at is not null) <> (d.authorised and p.capture_method = 'manual')
+				then format('its authorisation expires %s', coalesce('at ' || p.authorisation_expires_at, 'never')) end,
+			case when d.voided <> p.amount - p.amount_captured then format('%s were voided, of %s less %s', d.voided, p.amount, p.amount_captured) end,
+			case when d.closed and p.amount_capturable > 0 then format('its last capture was made, and %s are capturable', p.amount_capturable) end) as what
+		from payment p
+		join done d on d.org_id = p.org_id and d.id = p.id
 	)
-	select org_id, 'tsk:' || id,
-		case attempts
-			when 0 then format('it is for %s, and for no attempt', subject_id)
-			when 1 then format('it is for %s, and its attempt is one of pay:%s', subject_id, payment_id)
-			else format('it is for %s attempts', attempts)
-		end,
-		count(*) over ()
-	from compared
-	where attempts <> 1 or strays
-	order by 4, 1, 2 limit 10`
-
-const unbookedAttemptsSQL = `
-	select a.org_id, 'att:' || a.id,
-		format('the %s of %s of pay:%s is %s; its entry ent:%s is %s', a.kind, a.amount, a.payment_id, a.state, a.entry_id,
-			case
-				when e.id is null then 'not there'
-				when e.subject_id is distinct from a.payment_id then 'about something else'
-				else format('%s, %s', e.code, e.state)
-			end),
-		count(*) over ()
-	from payment_attempt a
-	join payment p on p.org_id = a.org_id and p.id = a.payment_id
-	left join ledger_entry e on e.org_id = a.org_id and e.id = a.entry_id
-	left join ledger_posting l on l.org_id = e.org_id and l.entry_id = e.id and l.number = 0
-	where e.id is null or e.subject_id is distinct from a.payment_id
-		or case a.kind
-			when 'refund' then e.code <> 'payment.refund' or l.amount is distinct from a.amount
-				or e.state <> case a.state when 'succeeded' then 'posted' when 'declined' then 'voided' else 'pending' end
-			when 'authorise' then a.entry_id <> p.hold_entry_id or e.code <> 'payment.authorise' or l.amount is distinct from a.amount
-			else a.entry_id <> p.hold_entry_id
-		end
-	order by 4, 1, 2 limit 10`
-
-// The record is written in the attempt's own transaction. The key's column is sorted by bytes, the attempt's is not.
-const unrecordedKeysSQL = `
-	select a.org_id, 'att:' || a.id,
-		format('the %s of pay:%s was asked for under the key %s, which is not recorded for it', a.kind, a.payment_id, a.idempotency_key),
-		count(*) over ()
-	from payment_attempt a
-	where a.idempotency_key is not null and a.created_at > now() - interval '30 days'
-		and not exists (
-			select from idempotency_record r
-			where r.org_id = a.org_id and r.subject_id = a.id and r.key = a.idempotency_key collate "C"
-		)
+	select f.org_id, 'pay:' || f.id, f.what, count(*) over ()
+	from fault f
+	where f.what <> ''
 	order by 4, 1, 2 limit 10`
 
 // Each attempt makes an event when it is asked for and one when it is final. In between an answer may be lost any number of

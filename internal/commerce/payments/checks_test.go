@@ -5,116 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/kontorhq/kontor/internal/commerce/ledger"
 	"github.com/kontorhq/kontor/internal/commerce/payments"
 	"github.com/kontorhq/kontor/internal/kit/clock"
-	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
 	"github.com/kontorhq/kontor/internal/kit/proof"
 	"github.com/kontorhq/kontor/internal/platform/command"
 	"github.com/kontorhq/kontor/internal/platform/events"
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
-
-// everyEnd leaves payments in every status that lasts, one that is under way, and one whose refund is.
-func everyEnd(t *testing.T) *world {
-	t.Helper()
-	w := newWorld(t, worldConfig{providerTimeout: 300 * time.Millisecond})
-	var creations sync.WaitGroup
-	tokens := []string{
-		"tok_approved", "tok_declined", "tok_requires_time", "tok_requires_time_declined",
-		"tok_timeout_after_charge", "tok_error_before_charge", "tok_rate_limited_once",
-	}
-	for _, token := range tokens {
-		creations.Go(func() { w.create(token, payments.CaptureAutomatic) })
-	}
-	creations.Wait()
-	manual := func() string {
-		_, p := w.create("tok_approved", payments.CaptureManual)
-		return p.ID
-	}
-	manual() // stays authorised
-	w.change(payments.KindVoid, manual(), 0, false)
-	refunded := manual()
-	w.change(payments.KindCapture, refunded, 300, false)
-	w.change(payments.KindCapture, refunded, 200, true)
-	w.change(payments.KindRefund, refunded, 100, false)
-	w.change(payments.KindRefund, refunded, 0, false)
-	partly := manual()
-	w.change(payments.KindCapture, partly, 600, false)
-	w.change(payments.KindRefund, partly, 100, false)
-	w.lapse(manual(), partly) // the one has expired, the other what was left of it
-	w.begun("tok_approved", nil)
-	w.begun("tok_approved", func(p ids.ID) payments.Change {
-		return payments.Change{OrgID: w.org, PaymentID: p, Kind: payments.KindRefund, Amount: 50}
-	})
-	return w
-}
-
-// lapse lets authorisations expire.
-func (w *world) lapse(shown ...string) {
-	w.t.Helper()
-	for _, s := range shown {
-		id, err := ids.Parse(payments.PaymentPrefix, s)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		const lapseSQL = `update payment set authorisation_expires_at = now() where org_id = $1 and id = $2`
-		if _, err := w.first.db.Pool().Exec(w.t.Context(), lapseSQL, w.org, id); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	if n, err := w.first.payments.Expire(w.t.Context()); err != nil || n > len(shown) {
-		w.t.Fatalf("%d expired, %v", n, err)
-	}
-}
-
-// begun leaves an attempt that is committed under a key and not carried out yet: a payment's first, or, once that is final,
-// a change to it.
-func (w *world) begun(token string, change func(payment ids.ID) payments.Change) {
-	w.t.Helper()
-	runner := command.NewRunner(w.first.db, func(error, string) command.Answer { return command.Answer{Status: 409} })
-	under := func(key string, body func(ctx context.Context, tx postgres.Tx) ([]payments.Begun, error)) payments.Begun {
-		var begun []payments.Begun
-		meta := command.Meta{OrgID: w.org, Key: key}
-		_, err := runner.Once(w.t.Context(), meta, func(ctx context.Context, tx postgres.Tx) command.Outcome {
-			var err error
-			if begun, err = body(ctx, tx); err == nil {
-				err = begun[0].Err
-			}
-			if err != nil {
-				return command.Outcome{Err: err}
-			}
-			return command.Outcome{Answer: command.Answer{Status: 202, SubjectID: begun[0].AttemptID}}
-		})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		return begun[0]
-	}
-	key := ids.Format("key", w.source.New())
-	first := under(key, func(ctx context.Context, tx postgres.Tx) ([]payments.Begun, error) {
-		return w.first.payments.Create(ctx, tx, []payments.Create{{
-			OrgID: w.org, Provider: "sandbox", Currency: "EUR", Amount: 1000, CaptureMethod: payments.CaptureAutomatic,
-			PaymentMethod: token, IdempotencyKey: key, RequestID: "req_1",
-		}})
-	})
-	if change == nil {
-		return
-	}
-	w.first.payments.Start([]payments.Begun{first})
-	w.await(w.first, first.AttemptID)
-	key += "-change"
-	under(key, func(ctx context.Context, tx postgres.Tx) ([]payments.Begun, error) {
-		c := change(first.PaymentID)
-		c.IdempotencyKey = key
-		return w.first.payments.Change(ctx, tx, []payments.Change{c})
-	})
-}
 
 // failed damages the database, names the checks of all modules that find something, and takes the damage back.
 func (w *world) failed(damage ...string) (names []string, report proof.Report) {
@@ -165,27 +66,27 @@ func TestDamagedPaymentsAreReported(t *testing.T) {
 		{
 			"a captured amount",
 			[]string{fmt.Sprintf(`update payment set amount_captured = amount_captured - 1`+aPayment, "captured")},
-			[]string{"payments.books.equal", "payments.status.true"},
+			[]string{"payments.books.equal", "payments.status.true", "payments.answers.true"},
 		},
 		{
 			"a refunded amount",
 			[]string{fmt.Sprintf(`update payment set amount_refunded = amount_refunded + 1`+aPayment, "captured")},
-			[]string{"payments.books.equal", "payments.status.true"},
+			[]string{"payments.books.equal", "payments.status.true", "payments.answers.true"},
 		},
 		{
 			"a fee",
 			[]string{fmt.Sprintf(`update payment set amount_fee = amount_fee + 1`+aPayment, "captured")},
-			[]string{"payments.books.equal", "payments.status.true"},
+			[]string{"payments.books.equal", "payments.status.true", "payments.answers.true"},
 		},
 		{
 			"a capturable amount",
 			[]string{fmt.Sprintf(`update payment set amount_capturable = amount_capturable - 1`+aPayment, "authorised")},
-			[]string{"payments.books.equal", "payments.status.true"},
+			[]string{"payments.books.equal", "payments.status.true", "payments.answers.true"},
 		},
 		{
 			"a status that says more than happened",
 			[]string{fmt.Sprintf(`update payment set status = 'refunded'`+aPayment, "captured")},
-			[]string{"payments.status.true"},
+			[]string{"payments.status.true", "payments.answers.true"},
 		},
 		{
 			"a status that says less than happened",
@@ -195,7 +96,7 @@ func TestDamagedPaymentsAreReported(t *testing.T) {
 		{
 			"an attempt that did not happen",
 			[]string{noAnswerRule, fmt.Sprintf(`update payment_attempt set state = 'declined'`+anAttempt, "capture", "succeeded")},
-			[]string{"payments.status.true", "payments.events.complete"},
+			[]string{"payments.books.lines", "payments.status.true", "payments.answers.told", "payments.events.complete"},
 		},
 		{
 			"a refund that ended otherwise than its entry",
@@ -215,7 +116,7 @@ func TestDamagedPaymentsAreReported(t *testing.T) {
 				select org_id, gen_random_uuid(), payment_id, task_id, kind, state, amount, entry_id, created_at
 				from payment_attempt where kind = 'refund' and state = 'processing'`,
 			},
-			[]string{"payments.books.equal", "payments.attempts.single", "payments.tasks.grounded", "payments.events.complete"},
+			[]string{"payments.books.equal", "payments.attempts.single", "payments.tasks.grounded", "payments.refunds.single", "payments.events.complete"},
 		},
 		{
 			"an attempt that nobody carries out",
@@ -259,7 +160,7 @@ func TestDamagedPaymentsAreReported(t *testing.T) {
 			[]string{
 				`update ledger_account set code = 'elsewhere' where code = 'provider/sandbox/fees/EUR'`,
 			},
-			[]string{"payments.books.accounts"},
+			[]string{"ledger.events.opened", "payments.books.accounts"},
 		},
 		{
 			"a fee that was booked twice",
@@ -267,15 +168,114 @@ func TestDamagedPaymentsAreReported(t *testing.T) {
 				`update ledger_entry set code = 'payment.fee', subject_id = (select id from payment where status = 'captured' order by id limit 1)
 				where id = (select entry_id from payment_attempt where kind = 'refund' and state = 'succeeded' order by id limit 1)`,
 			},
-			[]string{"payments.books.equal", "payments.books.accounts", "payments.attempts.booked"},
+			[]string{"payments.books.equal", "payments.books.accounts", "payments.books.lines", "payments.attempts.booked"},
+		},
+		{
+			"captures that took from each other",
+			[]string{`update payment_attempt a set amount = a.amount + case when a.id = two.ids[1] then 1 else -1 end
+				from (select array_agg(id order by id) as ids from payment_attempt where kind = 'capture' and state = 'succeeded'
+					group by payment_id having count(*) = 2) two
+				where a.id = any(two.ids)`},
+			[]string{"payments.books.lines"},
+		},
+		{
+			"two refunds on one entry",
+			[]string{`update payment_attempt a set entry_id = two.entry_id, amount = two.amount
+				from (select (array_agg(id order by id))[2] as id, (array_agg(entry_id order by id))[1] as entry_id, (array_agg(amount order by id))[1] as amount
+					from payment_attempt where kind = 'refund' and state = 'succeeded' group by payment_id having count(*) = 2) two
+				where a.id = two.id`},
+			[]string{"payments.books.lines", "payments.status.true", "payments.refunds.single"},
+		},
+		{
+			"two refunds that are one at the provider",
+			[]string{`update payment_attempt set operation_id = (select max(operation_id) from payment_attempt where kind = 'refund')
+				where id = (select id from payment_attempt where kind = 'refund' and state = 'succeeded' order by operation_id limit 1)`},
+			[]string{"payments.refunds.single"},
+		},
+		{
+			"another amount of a payment that was captured in part",
+			[]string{`update payment set amount = amount + 1 where id = (select id from payment where amount_captured = 600)`},
+			[]string{"payments.terms.kept"},
+		},
+		{
+			"a charge that is gone",
+			[]string{fmt.Sprintf(`update payment set charge_id = null`+aPayment, "captured")},
+			[]string{"payments.terms.kept"},
+		},
+		{
+			"another reason of a decline",
+			[]string{fmt.Sprintf(`update payment set failure_code = 'stolen'`+aPayment, "declined")},
+			[]string{"payments.terms.kept", "payments.answers.true"},
+		},
+		{
+			"an authorisation that never expires",
+			[]string{fmt.Sprintf(`update payment set authorisation_expires_at = null`+aPayment, "authorised")},
+			[]string{"payments.terms.kept", "payments.answers.true"},
+		},
+		{
+			"a void of less than there was",
+			[]string{fmt.Sprintf(`update payment_attempt set amount = amount - 1`+anAttempt, "void", "succeeded")},
+			[]string{"payments.terms.kept"},
+		},
+		{
+			"a last capture that was not the last",
+			[]string{`update payment_attempt set final = true where kind = 'capture' and state = 'succeeded'
+				and payment_id = (select id from payment where status = 'captured' and amount_capturable > 0 limit 1)`},
+			[]string{"payments.terms.kept"},
+		},
+		{
+			"a payment that is gone from beside its books",
+			[]string{
+				`alter table payment_attempt drop constraint payment_attempt_payment_id_fkey`,
+				`with gone as (delete from payment where status = 'voided' returning id), attempts as (
+					delete from payment_attempt where payment_id in (select id from gone) returning id, task_id
+				), tasks as (delete from task where id in (select task_id from attempts)
+				), tries as (delete from task_attempt where task_id in (select task_id from attempts)
+				), records as (delete from idempotency_record where subject_id in (select id from attempts)
+				) delete from event where aggregateid in (select id from gone)`,
+			},
+			[]string{"payments.books.accounts"},
+		},
+		{
+			"a task of another kind",
+			[]string{fmt.Sprintf(`update task set kind = 'other' where id = (select task_id from payment_attempt`+anAttempt+`)`, "refund", "processing")},
+			[]string{"payments.attempts.carried"},
+		},
+		{
+			"a task that is gone with its history",
+			[]string{fmt.Sprintf(`with a as (select task_id from payment_attempt`+anAttempt+`), h as (delete from task_attempt where task_id = (select task_id from a))
+				delete from task where id = (select task_id from a)`, "void", "succeeded")},
+			[]string{"payments.attempts.carried"},
+		},
+		{
+			"a key that is recorded for another's attempt",
+			[]string{`insert into idempotency_record (org_id, key, period, fingerprint, status, answer, subject_id)
+				select org_id, 'another', period, fingerprint, status, answer, subject_id from idempotency_record where subject_id is not null order by key limit 1`},
+			[]string{"payments.attempts.keyed"},
+		},
+		{
+			"an answer that says something else",
+			[]string{fmt.Sprintf(`update payment_attempt set answer = replace(answer::text, '"amount_refunded":', '"amount_refunded":1')::json`+anAttempt, "refund", "succeeded")},
+			[]string{"payments.answers.told"},
+		},
+		{
+			"an answer of another status",
+			[]string{fmt.Sprintf(`update payment_attempt set answer_status = 402`+anAttempt, "refund", "succeeded")},
+			[]string{"payments.answers.told"},
+		},
+		{
+			"an event that says something else",
+			[]string{`update event set payload = replace(payload::text, '"amount_captured":', '"amount_captured":1')::json
+				where id = (select id from event where type = 'payment.captured' order by id limit 1)`},
+			[]string{"payments.answers.told"},
 		},
 		{"the event of a creation", []string{fmt.Sprintf(anEvent, "payment.created")}, []string{"payments.events.complete"}},
-		{"the event of an authorisation", []string{fmt.Sprintf(anEvent, "payment.authorised")}, []string{"payments.events.complete"}},
-		{"the event of a capture", []string{fmt.Sprintf(anEvent, "payment.captured")}, []string{"payments.events.complete"}},
+		{"the event of an authorisation", []string{fmt.Sprintf(anEvent, "payment.authorised")}, []string{"payments.answers.told", "payments.events.complete"}},
+		{"the event of a capture", []string{fmt.Sprintf(anEvent, "payment.captured")}, []string{"payments.answers.told", "payments.events.complete"}},
 		{"the event of a refund's request", []string{fmt.Sprintf(anEvent, "payment.refund_requested")}, []string{"payments.events.complete"}},
-		{"the event of a refund", []string{fmt.Sprintf(anEvent, "payment.refunded")}, []string{"payments.events.complete"}},
-		{"the event of a decline", []string{fmt.Sprintf(anEvent, "payment.declined")}, []string{"payments.events.complete"}},
-		{"the event of a void", []string{fmt.Sprintf(anEvent, "payment.voided")}, []string{"payments.events.complete"}},
+		{"the event of a refund", []string{fmt.Sprintf(anEvent, "payment.refunded")}, []string{"payments.answers.told", "payments.events.complete"}},
+		{"the event of a decline", []string{fmt.Sprintf(anEvent, "payment.declined")}, []string{"payments.answers.told", "payments.events.complete"}},
+		{"the event of a void", []string{fmt.Sprintf(anEvent, "payment.voided")}, []string{"payments.answers.told", "payments.events.complete"}},
 		{
 			"the event of an expiry",
 			[]string{`delete from event where type = 'payment.expired' and aggregateid = (select id from payment where status = 'expired')`},

@@ -14,7 +14,7 @@ func Proof() proof.Part {
 			},
 			{
 				Name: "command.records.whole", SQL: malformedRecordsSQL,
-				Sentence: "Every idempotency record lies in the month of its writing, with a fingerprint and a status to answer with.",
+				Sentence: "Every idempotency record lies in the month of its writing, with a fingerprint and a status to answer with; what was refused made nothing.",
 			},
 		},
 	}
@@ -32,9 +32,9 @@ const contradictoryKeysSQL = `
 	order by 4, 1, 2 limit 10`
 
 const malformedRecordsSQL = `
-	select r.org_id, r.key, format('status %s, a fingerprint of %s bytes, written at %s into the month of %s', r.status,
-		octet_length(r.fingerprint), r.created_at, r.period), count(*) over ()
+	select r.org_id, r.key, format('status %s, for %s, a fingerprint of %s bytes, written at %s into the month of %s', r.status,
+		coalesce(r.subject_id::text, 'nothing'), octet_length(r.fingerprint), r.created_at, r.period), count(*) over ()
 	from idempotency_record r
-	where octet_length(r.fingerprint) <> 32 or r.status not between 200 and 499
+	where octet_length(r.fingerprint) <> 32 or r.status not between 200 and case when r.subject_id is null then 499 else 299 end
 		or r.period not in (date_trunc('month', r.created_at)::date, (date_trunc('month', r.created_at) - interval '1 month')::date)
 	order by 4, 1, 2 limit 10`

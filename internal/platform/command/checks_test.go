@@ -51,6 +51,11 @@ func TestDamagedRecordsAreReported(t *testing.T) {
 			[]string{"command.records.whole"},
 		},
 		{
+			"a refusal that made something",
+			`update idempotency_record set subject_id = gen_random_uuid() where status = 404`,
+			[]string{"command.records.whole"},
+		},
+		{
 			"a record without a fingerprint",
 			`update idempotency_record set fingerprint = '' where key = (select min(key) from idempotency_record)`,
 			[]string{"command.records.whole"},
