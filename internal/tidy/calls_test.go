@@ -26,6 +26,7 @@ func bans() []ban {
 				"internal/kit/lane/lane.go":              "measures how long a batch took, for the metrics",
 				"internal/kit/egress/do.go":              "measures how long a request took, for the history",
 				"internal/kit/postgres/dial.go":          "deadlines of the operating system's go by its clock",
+				"internal/kit/postgres/now.go":           "the database's clock, carried on by the monotonic one",
 				"internal/kit/pgserver/pgserver.go":      "measures how long a start took, for the log",
 				"internal/kit/postgrestest/template.go":  "names the template after the month whose partitions it has",
 				"internal/platform/limits/limits.go":     "leases and periods are measured by the monotonic clock, which nobody sets",

@@ -26,8 +26,9 @@ type book struct {
 	postings []postingRow
 	steps    []step
 
-	undo  undoLog
-	visit *visit // nil: nothing is remembered
+	undo     undoLog
+	visit    *visit     // nil: nothing is remembered
+	reckoned *time.Time // nil: the time was asked for
 }
 
 type accountKey struct {

@@ -100,9 +100,17 @@ func (v *visit) guess(ctx context.Context, tx postgres.Tx, b *book) error {
 	}
 	v.memory.mu.Unlock()
 	v.book = b
-	now, err := postgres.Now(ctx, tx)
+	now, reckoned := postgres.Reckon(tx)
+	if reckoned {
+		b.reckoned = &now
+	} else {
+		var err error
+		if now, err = postgres.Now(ctx, tx); err != nil {
+			return err
+		}
+	}
 	b.begin(now)
-	return err
+	return nil
 }
 
 // loaded compares what was locked and read with the memory, and enters the accounts that the batch did not name.

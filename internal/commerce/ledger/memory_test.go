@@ -5,6 +5,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kontorhq/kontor/internal/commerce/ledger"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -171,5 +174,45 @@ func TestTheVersionOfAnotherPostingIsAWrongGuess(t *testing.T) {
 	b.must(transfer("cash", "wallet", 10))
 	if again := retries(t, b.db)["again"]; again != 1 {
 		t.Errorf("run again %v times, want once", again)
+	}
+}
+
+// The time of a batch that asked for nothing is reckoned. When the database's clock does not agree, the transaction runs again and asks.
+func TestATimeThatWasReckonedWrongRunsAgain(t *testing.T) {
+	b, _ := pair(t)
+	for range 3 { // locks, asks for the time, reckons it
+		b.must(transfer("cash", "wallet", 1))
+	}
+	if again := retries(t, b.db); len(again) > 0 {
+		t.Fatalf("run again: %v", again)
+	}
+	var before time.Time
+	var results []ledger.Result
+	first := true
+	err := b.db.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
+		if first {
+			first = false
+			late := &pgx.Batch{}
+			late.Queue(`select pg_sleep(1.1)`) // what is reckoned before it is not true after it
+			if err := postgres.SendLater(ctx, tx, late, func(err error) error { return err }); err != nil {
+				return err
+			}
+		} else if err := tx.QueryRow(ctx, `select clock_timestamp()`).Scan(&before); err != nil {
+			return err
+		}
+		e := transfer("cash", "wallet", 1)
+		e.OrgID, e.Code = b.org, "test"
+		var err error
+		results, err = b.ledger.Post(ctx, tx, []ledger.Entry{e})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := retries(t, b.db)["again"]; again != 1 {
+		t.Errorf("run again %v times, want once", again)
+	}
+	if at := results[0].Entry.RecordedAt; at.Before(before) {
+		t.Errorf("recorded at %v, and it was %v by then", at, before)
 	}
 }

@@ -62,7 +62,8 @@ const updateLockedSQL = `
 
 // The rows were guessed at, and are updated where the guess was right; they come in the order of their ids, and so they are locked. Not
 // by their place: a row that is found there does not make PostgreSQL clear its page of old versions, as one found by an index
-// does, and without room on its page the next version needs new entries in every index.
+// does, and without room on its page the next version needs new entries in every index. The time may be a guess too ($11): it must not be
+// ahead of the database's clock, nor far behind.
 
 // hot
 const updateGuessedSQL = `
@@ -78,7 +79,9 @@ const updateGuessedSQL = `
 		where a.org_id = u.org_id and a.id = u.id and a.version = u.found_version and a.recorded_at = u.found_recorded_at
 		returning 1
 	)
-	select (count(*) = cardinality($1::uuid[]))::ledger_accounts_found from updated`
+	select (count(*) = cardinality($1::uuid[])
+		and coalesce(clock_timestamp() - $11 between interval '0' and interval '1 second', true))::ledger_accounts_found
+	from updated`
 
 // write stores what the book did, and does not wait for it.
 func (l *Ledger) write(ctx context.Context, tx postgres.Tx, b *book) error {
@@ -212,5 +215,5 @@ func (b *book) queueAccounts(batch *pgx.Batch) {
 	for i, a := range b.touched {
 		orgs[i], accounts[i], found[i], foundAt[i] = a.OrgID, a.ID, a.loaded, &a.RecordedAt
 	}
-	batch.Queue(updateGuessedSQL, accounts, d1, c1, d2, c2, versions, b.now, orgs, found, foundAt)
+	batch.Queue(updateGuessedSQL, accounts, d1, c1, d2, c2, versions, b.now, orgs, found, foundAt, b.reckoned)
 }

@@ -17,6 +17,7 @@ type Pool struct {
 	*pgxpool.Pool
 	// local are the arguments of setSessionSQL for one transaction; nil when a session keeps what it was told.
 	local []any
+	clock clock
 }
 
 // Exec runs a statement that returns no rows.

@@ -154,8 +154,8 @@ func (db *DB) Snapshot(ctx context.Context, body func(ctx context.Context, tx Tx
 func (db *DB) run(ctx context.Context, begin string, body func(ctx context.Context, tx Tx) error,
 	end func(tx *transaction, ctx context.Context) error,
 ) error {
-	return db.retry(ctx, func() error {
-		return open(ctx, db.pool, begin, func(ctx context.Context, tx *transaction) error {
+	return db.retry(ctx, func(again bool) error {
+		return open(ctx, db.pool, begin, again, func(ctx context.Context, tx *transaction) error {
 			if err := body(ctx, tx); err != nil {
 				return err
 			}
@@ -164,9 +164,9 @@ func (db *DB) run(ctx context.Context, begin string, body func(ctx context.Conte
 	})
 }
 
-func (db *DB) retry(ctx context.Context, once func() error) error {
+func (db *DB) retry(ctx context.Context, once func(again bool) error) error {
 	for attempt := 1; ; attempt++ {
-		err := once()
+		err := once(attempt > 1)
 		if err == nil {
 			return nil
 		}

@@ -10,17 +10,36 @@ import (
 )
 
 // SendNow is SendLater for a batch that is large: it is sent at once, and PostgreSQL works on it while the caller prepares what
-// follows. What was sent so is waited for before the transaction's next statement, or COMMIT, which costs a round trip:
-// small batches are better sent later.
+// follows. What is sent later goes with the next that is sent now, and COMMIT with the last: still in one round trip.
 func SendNow(ctx context.Context, tx Tx, b *pgx.Batch, explain func(error) error) error {
 	own, ok := tx.(*transaction)
-	if !ok || !own.streams || len(own.ahead) > 0 { // what goes ahead keeps its place
+	if !ok || !own.streams || !unread(b) {
 		return SendLater(ctx, tx, b, explain)
 	}
-	return own.stream(ctx, b, explain)
+	for _, p := range own.ahead {
+		if !unread(p.batch) { // it keeps its place
+			return SendLater(ctx, tx, b, explain)
+		}
+	}
+	ahead := own.ahead
+	own.ahead = nil
+	for _, p := range append(ahead, part{b, explain}) {
+		if err := own.stream(ctx, p.batch, p.explain); err != nil {
+			return err
+		}
+	}
+	if own.sent == nil { // nothing was in it
+		return nil
+	}
+	return own.sent.pipeline.Flush()
 }
 
-// stream is what has been sent and not been waited for.
+// unread tells whether a batch is of statements whose results nobody reads.
+func unread(b *pgx.Batch) bool {
+	return !slices.ContainsFunc(b.QueuedQueries, func(q *pgx.QueuedQuery) bool { return q.Fn != nil })
+}
+
+// stream is what has been sent, or written to be sent, and not been waited for.
 type stream struct {
 	pipeline *pgconn.Pipeline
 	explain  []func(error) error // one for each statement
@@ -28,6 +47,9 @@ type stream struct {
 }
 
 func (t *transaction) stream(ctx context.Context, b *pgx.Batch, explain func(error) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	for _, query := range b.QueuedQueries {
 		statement, err := t.prepare(ctx, query.SQL)
 		if err != nil {
@@ -42,9 +64,6 @@ func (t *transaction) stream(ctx context.Context, b *pgx.Batch, explain func(err
 		}
 		t.sent.pipeline.SendQueryStatement(statement, build.ParamValues, build.ParamFormats, slices.Clone(build.ResultFormats))
 		t.sent.explain = append(t.sent.explain, explain)
-		if err := t.sent.pipeline.Flush(); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -55,46 +74,45 @@ func (t *transaction) prepare(ctx context.Context, sql string) (*pgconn.Statemen
 	if err == nil || t.sent == nil {
 		return statement, err
 	}
-	if err := t.settle(); err != nil {
+	if _, err := t.settle(); err != nil {
 		return nil, err
 	}
 	return t.conn.Prepare(ctx, sql, sql)
 }
 
-// settle waits for what was sent.
-func (t *transaction) settle() error {
+// settle waits for what was sent, and gives what the last statement of it says it did.
+func (t *transaction) settle() (last pgconn.CommandTag, err error) {
 	if t.sent == nil {
-		return nil
+		return last, nil
 	}
 	sent := t.sent
 	t.sent = nil
-	err := sent.pipeline.Sync()
+	err = sent.pipeline.Sync()
 	for _, explain := range sent.explain {
 		if err != nil {
 			break
 		}
-		if err = sent.result(); err != nil {
+		if last, err = sent.result(); err != nil {
 			err = explain(err)
 		}
 	}
 	if ended := sent.pipeline.Close(); err == nil {
 		err = ended
 	}
-	return err
+	return last, err
 }
 
 var errNoResult = errors.New("postgres: a statement that was sent has no result")
 
 // result waits for the end of the next statement.
-func (s *stream) result() error {
+func (s *stream) result() (pgconn.CommandTag, error) {
 	got, err := s.pipeline.GetResults()
 	if err != nil {
-		return err
+		return pgconn.CommandTag{}, err
 	}
 	reader, ok := got.(*pgconn.ResultReader)
 	if !ok {
-		return errNoResult
+		return pgconn.CommandTag{}, errNoResult
 	}
-	_, err = reader.Close()
-	return err
+	return reader.Close()
 }

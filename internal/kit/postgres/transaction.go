@@ -25,8 +25,7 @@ type Tx interface {
 // it shows, as what explain makes of it. A Tx that is not of this package's making has them sent now.
 func SendLater(ctx context.Context, tx Tx, b *pgx.Batch, explain func(error) error) error {
 	if own, ok := tx.(*transaction); ok {
-		own.later(b, explain)
-		return nil
+		return own.later(ctx, b, explain)
 	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return explain(err)
@@ -51,6 +50,8 @@ type transaction struct {
 	streams bool    // statements stay prepared, so that they can be sent one by one
 	sent    *stream // what was sent and is to be waited for; nil: nothing
 
+	again     bool // another run of the body came before
+	clock     *clock
 	now       *time.Time // nil: nobody has asked for it
 	committed bool
 	atEnd     []func(committed bool)
@@ -64,13 +65,13 @@ type part struct {
 
 // open has a transaction begin with body's first statement; without a statement to begin with, what body sends is a
 // transaction of its own. What body leaves open is rolled back; where that fails, the pool drops the connection.
-func open(ctx context.Context, pool *Pool, begin string, body func(ctx context.Context, tx *transaction) error) error {
+func open(ctx context.Context, pool *Pool, begin string, again bool, body func(ctx context.Context, tx *transaction) error) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	tx := &transaction{conn: conn.Conn(), streams: begin != beginNothingSQL && pool.local == nil}
+	tx := &transaction{conn: conn.Conn(), streams: begin != beginNothingSQL && pool.local == nil, again: again, clock: &pool.clock}
 	first := &pgx.Batch{}
 	if begin != beginNothingSQL {
 		first.Queue(begin)
@@ -78,14 +79,16 @@ func open(ctx context.Context, pool *Pool, begin string, body func(ctx context.C
 	if pool.local != nil {
 		first.Queue(setSessionSQL, pool.local...)
 	}
-	tx.later(first, asItIs)
+	if first.Len() > 0 {
+		tx.ahead = append(tx.ahead, part{first, asItIs})
+	}
 	defer func() {
 		for _, told := range tx.atEnd {
 			told(tx.committed)
 		}
 	}()
 	defer func() {
-		_ = tx.settle() // when body failed: what it says is not news
+		_, _ = tx.settle() // when body failed: what it says is not news
 		if tx.conn.PgConn().TxStatus() != idle {
 			_, _ = tx.conn.Exec(ctx, rollbackSQL)
 		}
@@ -100,13 +103,7 @@ func asItIs(err error) error { return err }
 
 // commit sends what is left, and COMMIT.
 func (t *transaction) commit(ctx context.Context) error {
-	last := &pgx.Batch{}
-	var done pgconn.CommandTag
-	last.Queue(commitSQL).Exec(func(tag pgconn.CommandTag) error {
-		done = tag
-		return nil
-	})
-	err := t.SendBatch(ctx, last).Close()
+	done, err := t.Exec(ctx, commitSQL)
 	if err == nil && done.String() == "ROLLBACK" { // after an error that nobody returned
 		err = pgx.ErrTxCommitRollback
 	}
@@ -117,15 +114,20 @@ func (t *transaction) commit(ctx context.Context) error {
 // flush sends what is left.
 func (t *transaction) flush(ctx context.Context) error { return t.SendBatch(ctx, &pgx.Batch{}).Close() }
 
-func (t *transaction) later(b *pgx.Batch, explain func(error) error) {
-	if b.Len() > 0 {
-		t.ahead = append(t.ahead, part{b, explain})
+func (t *transaction) later(ctx context.Context, b *pgx.Batch, explain func(error) error) error {
+	switch {
+	case b.Len() == 0:
+		return nil
+	case t.sent != nil && len(t.ahead) == 0 && unread(b):
+		return t.stream(ctx, b, explain)
 	}
+	t.ahead = append(t.ahead, part{b, explain})
+	return nil
 }
 
 // SendBatch implements Tx.
 func (t *transaction) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
-	if err := t.settle(); err != nil {
+	if _, err := t.settle(); err != nil {
 		nothing := t.conn.SendBatch(ctx, &pgx.Batch{})
 		_ = nothing.Close()
 		return failed{nothing, err}
@@ -200,11 +202,18 @@ func (t *transaction) QueryRow(ctx context.Context, sql string, args ...any) pgx
 
 // Exec implements Tx.
 func (t *transaction) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if len(t.ahead) == 0 && t.sent == nil {
-		return t.conn.Exec(ctx, sql, args...)
-	}
 	batch := &pgx.Batch{}
 	batch.Queue(sql, args...)
+	switch {
+	case len(t.ahead) > 0:
+	case t.sent == nil:
+		return t.conn.Exec(ctx, sql, args...)
+	default: // with what was sent
+		if err := t.stream(ctx, batch, asItIs); err != nil {
+			return pgconn.CommandTag{}, err
+		}
+		return t.settle()
+	}
 	results := t.SendBatch(ctx, batch)
 	tag, _ := results.Exec()
 	return tag, results.Close()

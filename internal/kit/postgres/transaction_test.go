@@ -221,6 +221,37 @@ func TestRoundTripsAreSpared(t *testing.T) {
 	b.counts("b", 2)
 }
 
+// What is sent statement by statement ends with COMMIT in one round trip, with what was to be sent before it and after.
+func TestAStreamIsOneRoundTrip(t *testing.T) {
+	b := setup(t)
+	through := *b
+	var turns *atomic.Int32
+	through.url, turns = b.counted()
+	db := through.open(postgres.Options{ConnectionsMax: 1})
+	var spent int32
+	for range 2 { // the first time the statements are prepared
+		before := turns.Load()
+		err := db.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
+			for digit, send := range []func(context.Context, postgres.Tx, *pgx.Batch, func(error) error) error{
+				postgres.SendLater, postgres.SendNow, postgres.SendNow, postgres.SendLater,
+			} {
+				if err := send(ctx, tx, one(addSQL, "a", digit+1), same); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spent = turns.Load() - before
+	}
+	if spent != 1 {
+		t.Errorf("%d round trips, want 1", spent)
+	}
+	b.counts("a", 12341234)
+}
+
 // counted is a way to the database on which round trips are counted.
 func (b *bench) counted() (throughURL string, turns *atomic.Int32) {
 	b.Helper()

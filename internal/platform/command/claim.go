@@ -18,6 +18,35 @@ type claim struct {
 	keyed  []int       // fresh positions with a key
 }
 
+// keys are those of a batch's commands that have one.
+type keys struct {
+	orgs      []ids.ID
+	keys      []string
+	positions []int32
+}
+
+// ofMetas lists the keys, and which commands repeat an earlier one of the batch.
+func ofMetas(metas []Meta) (k keys, copies map[int]int) {
+	type orgKey struct {
+		org ids.ID
+		key string
+	}
+	copies = map[int]int{}
+	first := make(map[orgKey]int, len(metas))
+	for i, m := range metas {
+		if m.Key == "" {
+			continue
+		}
+		if leader, seen := first[orgKey{m.OrgID, m.Key}]; seen {
+			copies[i] = leader
+		} else {
+			first[orgKey{m.OrgID, m.Key}] = i
+		}
+		k.orgs, k.keys, k.positions = append(k.orgs, m.OrgID), append(k.keys, m.Key), append(k.positions, int32(i))
+	}
+	return k, copies
+}
+
 // A key is looked up in every month in which its record may lie, one index probe each. The offset keeps the planner from
 // making a join of it: on the statistics of an empty table it would compare every record of those months with every key.
 
@@ -34,34 +63,57 @@ const findRecordsSQL = `
 	) as r`
 
 // claimKeys fills in the outcomes that are recorded already and tells which commands are left to do. Repeats within the batch
-// follow the first one.
+// follow the first one. The time comes along: the body may want it.
 func claimKeys(ctx context.Context, tx postgres.Tx, metas []Meta, outcomes []Outcome) (claim, error) {
-	c := claim{copies: map[int]int{}}
-	type orgKey struct {
-		org ids.ID
-		key string
-	}
-	first := make(map[orgKey]int, len(metas))
-	var orgs []ids.ID
-	var keys []string
-	var positions []int32
-	for i, m := range metas {
-		if m.Key == "" {
-			continue
-		}
-		if leader, seen := first[orgKey{m.OrgID, m.Key}]; seen {
-			c.copies[i] = leader
-		} else {
-			first[orgKey{m.OrgID, m.Key}] = i
-		}
-		orgs, keys, positions = append(orgs, m.OrgID), append(keys, m.Key), append(positions, int32(i))
-	}
+	k, copies := ofMetas(metas)
 	recorded := make([]bool, len(metas))
-	if len(keys) > 0 {
-		if err := findRecords(ctx, tx, orgs, keys, positions, metas, outcomes, recorded); err != nil {
+	if len(k.keys) > 0 {
+		postgres.AskNow(tx)
+		if err := findRecords(ctx, tx, k, metas, outcomes, recorded); err != nil {
 			return claim{}, err
 		}
 	}
+	return left(metas, copies, recorded), nil
+}
+
+// hot
+const checkKeysSQL = `
+	select (not exists (
+		select
+		from unnest($1::uuid[], $2::text[]) as k (org_id, key)
+		cross join lateral (
+			select
+			from idempotency_record i
+			where i.org_id = k.org_id and i.key = k.key
+				and i.period >= date_trunc('month', now() - interval '30 days')::date and i.period <= now()::date
+			offset 0
+		) as r
+	))::idempotency_keys_new`
+
+// guessKeys takes all keys for new, as they mostly are, and has the database say so with what follows, so that nobody waits for the
+// answer. Where one is not, nothing that follows is carried out, and the transaction runs again and asks.
+func guessKeys(ctx context.Context, tx postgres.Tx, metas []Meta, _ []Outcome) (claim, error) {
+	k, copies := ofMetas(metas)
+	if len(k.keys) > 0 {
+		batch := &pgx.Batch{}
+		batch.Queue(checkKeysSQL, k.orgs, k.keys)
+		if err := postgres.SendLater(ctx, tx, batch, explainKeys); err != nil {
+			return claim{}, err
+		}
+	}
+	return left(metas, copies, make([]bool, len(metas))), nil
+}
+
+func explainKeys(err error) error {
+	if postgres.Constraint(err) == "idempotency_keys_new" {
+		return postgres.ErrAgain
+	}
+	return fmt.Errorf("look up idempotency keys: %w", err)
+}
+
+// left is what is not recorded yet.
+func left(metas []Meta, copies map[int]int, recorded []bool) claim {
+	c := claim{copies: copies}
 	for i, m := range metas {
 		if recorded[i] {
 			delete(c.copies, i)
@@ -75,13 +127,11 @@ func claimKeys(ctx context.Context, tx postgres.Tx, metas []Meta, outcomes []Out
 			c.keyed = append(c.keyed, i)
 		}
 	}
-	return c, nil
+	return c
 }
 
-func findRecords(ctx context.Context, tx postgres.Tx, orgs []ids.ID, keys []string, positions []int32,
-	metas []Meta, outcomes []Outcome, recorded []bool,
-) error {
-	rows, err := tx.Query(ctx, findRecordsSQL, orgs, keys, positions)
+func findRecords(ctx context.Context, tx postgres.Tx, k keys, metas []Meta, outcomes []Outcome, recorded []bool) error {
+	rows, err := tx.Query(ctx, findRecordsSQL, k.orgs, k.keys, k.positions)
 	if err != nil {
 		return fmt.Errorf("look up idempotency keys: %w", err)
 	}

@@ -107,10 +107,11 @@ func (l *Lane[In]) run(ctx context.Context, items []Item[In]) ([]lane.Result[Ans
 	}
 	var outcomes []Outcome
 	var fresh []int
+	claimBy := guessKeys
 	err := l.runner.db.InTx(ctx, func(ctx context.Context, tx postgres.Tx) error {
 		outcomes = make([]Outcome, len(items))
-		postgres.AskNow(tx)
-		c, err := claimKeys(ctx, tx, metas, outcomes)
+		c, err := claimBy(ctx, tx, metas, outcomes)
+		claimBy = claimKeys
 		if err != nil {
 			return err
 		}

@@ -131,10 +131,10 @@ func TestALostCommitHasOneEffect(t *testing.T) {
 				c.before.Store(cuts.before)
 				c.after.Store(cuts.after)
 				a := b.must(ask(b.meta("k", "a"), "a"))
-				b.oneEffect("k", a, b.must(ask(b.meta("k", "a"), "a")))
 				if n := runs.Load(); n != 1+cuts.before {
 					t.Errorf("the body ran %d times", n)
 				}
+				b.oneEffect("k", a, b.must(ask(b.meta("k", "a"), "a")))
 				if c.before.Load() > 0 || c.after.Load() == cuts.after && cuts.after > 0 {
 					t.Error("nothing was cut")
 				}

@@ -107,6 +107,20 @@ func TestATransactionOpenAcrossTheTurnGivesWay(t *testing.T) {
 	}
 }
 
+// A key lies in the month of its writing, where no primary key of the next month's would meet it.
+func TestAKeyOfTheMonthBeforeIsKnown(t *testing.T) {
+	eachWay(t, func(b *bench, way func(*command.Runner, command.Body[string]) asker) {
+		b.withFakeNow()
+		turn := nextTurn()
+		first := b.must(way(b.nodeAt(turn.AddDate(0, 0, -10)), b.actAll)(b.meta("k", "a"), "a"))
+		again := b.must(way(b.nodeAt(turn.AddDate(0, 0, 10)), b.actAll)(b.meta("k", "a"), "a"))
+		if !again.Replayed {
+			t.Error("not replayed")
+		}
+		b.oneEffect("k", first, again)
+	})
+}
+
 // The first transaction has written its record but not committed: the second waits for it, and is told its answer.
 func TestATransactionCommittingAcrossTheTurnIsWaitedFor(t *testing.T) {
 	for name, at := range turns {
