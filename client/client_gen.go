@@ -1915,6 +1915,9 @@ type QueueCounts struct {
 	Available int32 `json:"available"`
 	Blocked   int32 `json:"blocked"`
 
+	// DrainEstimateSeconds How long those that could be begun take at the queue's own rate; destinations may be slower. null: it is paused, or there are too many to count.
+	DrainEstimateSeconds *int64 `json:"drain_estimate_seconds"`
+
 	// More There are too many tasks to count; these are of the newest 10,000.
 	More      bool  `json:"more"`
 	Retryable int32 `json:"retryable"`

@@ -70,7 +70,7 @@ func newTasksImportCommand(c *cli) *cobra.Command {
 			return err
 		}
 		if f.dryRun {
-			return c.dryRun(cmd, i, f.show)
+			return c.dryRun(cmd, &f, i)
 		}
 		if f.sender.api, err = c.api(cmd); err != nil {
 			return err
@@ -207,7 +207,8 @@ type importReport struct {
 	importer.Report
 	File     string          `json:"file"`
 	SkipTo   string          `json:"skipped_to,omitempty"`
-	Problems []importProblem `json:"problems"` // the first of this run
+	Forecast *importForecast `json:"forecast,omitempty"` // of a dry run, where a node could be asked
+	Problems []importProblem `json:"problems"`           // the first of this run
 	Error    string          `json:"error,omitempty"`
 }
 
@@ -292,7 +293,7 @@ func (c *cli) tellImport(r *importReport, took time.Duration) {
 	}
 }
 
-func (c *cli) dryRun(cmd *cobra.Command, i *importer.Import, show int) error {
+func (c *cli) dryRun(cmd *cobra.Command, f *importFlags, i *importer.Import) error {
 	var report importReport
 	c.noteProblems(cmd, i, &report)
 	if !wantsJSON(cmd) {
@@ -302,14 +303,23 @@ func (c *cli) dryRun(cmd *cobra.Command, i *importer.Import, show int) error {
 	i.Load = nil // from the beginning, whatever was imported
 	var shown bytes.Buffer
 	var err error
-	if report.Report, err = i.DryRun(cmd.Context(), show, &shown); err != nil {
+	if report.Report, err = i.DryRun(cmd.Context(), f.show, &shown); err != nil {
 		return err
 	}
 	i.Progress.Close()
+	forecast, unknown := c.forecast(cmd, f, report.Created)
+	if unknown == nil {
+		report.Forecast = &forecast
+	}
 	if wantsJSON(cmd) {
 		err = c.printJSON(report)
 	} else {
 		c.printf("%s%d records, of which %d would be tasks and %d are bad. Nothing was sent.\n", shown.String(), report.Records, report.Created, report.Skipped)
+		if unknown == nil {
+			c.printf("%s\n", forecast.sentence())
+		} else {
+			c.printf("How long they would take is not known: %s.\n", strings.TrimSuffix(unknown.Error(), "."))
+		}
 	}
 	if err == nil && report.Skipped > 0 {
 		err = errCheckFailed

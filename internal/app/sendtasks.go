@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -135,11 +134,8 @@ func isForAMoment(status int) bool {
 // refuse notes which tasks of a request the API refuses, and returns those that are left. What is wrong with the whole import is
 // an error.
 func refuse(sent []int, results []importer.Result, problem *client.Problem) ([]int, error) {
-	if problem == nil {
-		return nil, errors.New("the API's answer cannot be read")
-	}
-	if problem.Errors == nil {
-		return nil, problem
+	if problem == nil || problem.Errors == nil {
+		return nil, refusal(problem)
 	}
 	refused := map[int]bool{}
 	for _, item := range *problem.Errors {

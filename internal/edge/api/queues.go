@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -54,6 +55,8 @@ type shownCounts struct {
 	Running   int  `json:"running"`
 	Retryable int  `json:"retryable"`
 	More      bool `json:"more"`
+	// DrainEstimateSeconds is nil where nobody knows.
+	DrainEstimateSeconds *int64 `json:"drain_estimate_seconds"`
 }
 
 func showQueue(q *tasks.Queue) shownQueue {
@@ -187,7 +190,11 @@ func (s *Server) GetQueue(ctx context.Context, r GetQueueRequestObject) (GetQueu
 	}
 	shown, n := showQueue(&q), counts.ByState
 	shown.Tasks = &shownCounts{
-		n[tasks.StateScheduled], n[tasks.StateAvailable], n[tasks.StateBlocked], n[tasks.StateRunning], n[tasks.StateRetryable], counts.More,
+		n[tasks.StateScheduled], n[tasks.StateAvailable], n[tasks.StateBlocked], n[tasks.StateRunning], n[tasks.StateRetryable], counts.More, nil,
+	}
+	if took, known := counts.Drain(&q); known {
+		seconds := int64((took + time.Second - 1) / time.Second)
+		shown.Tasks.DrainEstimateSeconds = &seconds
 	}
 	return ok(encoded(shown)), nil
 }

@@ -89,7 +89,7 @@ func TestQueuesOverTheAPI(t *testing.T) {
 	n.thirdParty(func(_ int, w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusOK) })
 	n.refused("queue_draining", n.post("/v1/tasks", `{"queue":"emails","destination":"api","http_request":{"method":"POST","url":"/x"}}`))
 	n.must(http.StatusOK, n.post("/v1/queues/emails/resume", ""))
-	if a := n.must(http.StatusOK, n.get("/v1/queues/emails")); text(a.json, "state") != "running" || text(a.json, "tasks.available") != "0" {
+	if a := n.must(http.StatusOK, n.get("/v1/queues/emails")); text(a.json, "state") != "running" || text(a.json, "tasks.available") != "0" || text(a.json, "tasks.drain_estimate_seconds") != "0" {
 		t.Fatal(a)
 	}
 	if a := n.must(http.StatusOK, n.get("/v1/queues?limit=1")); text(a.json, "data.0.name") != "emails" || text(a.json, "has_more") != "false" {

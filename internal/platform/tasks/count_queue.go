@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
@@ -13,6 +14,16 @@ type Counts struct {
 	ByState map[string]int
 	// More says that there are more such tasks in the organisation than were looked at: the counts are of the newest ones.
 	More bool
+}
+
+// Drain is how long the tasks that could be begun take at the queue's own rate. It is not known of a queue that is paused, or that has too
+// many tasks to count.
+func (c Counts) Drain(q *Queue) (took time.Duration, known bool) {
+	if q.EffectiveRate() == 0 || c.More {
+		return 0, false
+	}
+	n := c.ByState[StateAvailable] + c.ByState[StateBlocked] + c.ByState[StateRetryable]
+	return q.EffectiveRate().within(n), true
 }
 
 // countMax is how many tasks that have not ended are counted.

@@ -96,6 +96,23 @@ func TestARateIsTheNumberThatWasWritten(t *testing.T) {
 	})
 }
 
+func TestHowLongAQueueTakes(t *testing.T) {
+	t.Parallel()
+	q := Queue{State: QueueRunning, MaxDispatchesPerSecond: RateOf(0.5)}
+	c := Counts{ByState: map[string]int{StateAvailable: 3, StateBlocked: 1, StateRetryable: 1, StateScheduled: 7, StateRunning: 2}}
+	if took, known := c.Drain(&q); !known || took != 10*time.Second {
+		t.Error(took, known)
+	}
+	c.More = true
+	if took, known := c.Drain(&q); known {
+		t.Error("more than are counted:", took)
+	}
+	c.More, q.State = false, QueuePaused
+	if took, known := c.Drain(&q); known {
+		t.Error("it is paused:", took)
+	}
+}
+
 // Twenty tasks wait, twenty may begin at once by what is set, and there are workers for all: still no stretch of time has more than the rate allows.
 func TestAQueueOfTwoAndAHalfASecondKeepsToIt(t *testing.T) {
 	b := setup(t)
