@@ -2,8 +2,10 @@ package egress
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -46,6 +48,24 @@ func TestACertificateThatIsRefusedHasSentNothing(t *testing.T) {
 			if !told {
 				t.Errorf("%s, %s: is never told why", name, who)
 			}
+		}
+	}
+}
+
+// On a kept connection the same words may come after the request was read, so nothing is concluded from them.
+func TestARefusalOnAKeptConnectionIsABrokenConnection(t *testing.T) {
+	t.Parallel()
+	refusal := &net.OpError{Op: "remote error", Err: errors.New("tls: access denied")}
+	for _, c := range []struct {
+		p    *passage
+		want Failure
+	}{
+		{&passage{tls: true, conn: &conn{}}, FailureCertificate},
+		{&passage{tls: true, conn: &conn{}, kept: true}, FailureBroken},
+		{&passage{tls: true, conn: &conn{}, answered: true}, FailureBroken},
+	} {
+		if got := c.p.name(t.Context(), refusal); got != c.want {
+			t.Errorf("kept %t, answered %t: got %s, want %s", c.p.kept, c.p.answered, got, c.want)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func (c *Client) exchange(ctx context.Context, r Request) Response {
 	answer, err := c.transport.RoundTrip(request)
 	if err != nil {
 		out := Response{Sent: p.judge(), Failure: p.name(ctx, err), Err: err}
-		if out.Failure == FailureCertificate {
+		if out.Failure == FailureCertificate { // the other side reads nothing before the handshake is over
 			out.Sent = SentNo
 		}
 		return out
@@ -118,26 +118,27 @@ type passage struct {
 	conn     *conn // the last it was given
 	lost     bool  // something was written to an earlier one
 	tls      bool  // a handshake began
+	kept     bool  // the last was given to somebody before
 	answered bool  // the first byte of an answer came
 }
 
 func (p *passage) trace(ctx context.Context) context.Context {
 	// Hooks of a dial may be called by another goroutine, and after the request's end.
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:              func(info httptrace.GotConnInfo) { p.take(below(info.Conn)) },
+		GotConn:              func(info httptrace.GotConnInfo) { p.take(below(info.Conn), info.Reused) },
 		TLSHandshakeStart:    func() { p.mu.Lock(); p.tls = true; p.mu.Unlock() },
 		GotFirstResponseByte: func() { p.mu.Lock(); p.answered = true; p.mu.Unlock() },
 	})
 }
 
 // take is called before the first byte can be written to the connection.
-func (p *passage) take(next *conn) {
+func (p *passage) take(next *conn, kept bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.conn != nil && !p.conn.shutUnwritten() {
 		p.lost = true
 	}
-	p.conn = next
+	p.conn, p.kept = next, kept
 	if p.lost {
 		next.shutDown()
 		p.cancel(errNotRepeated)

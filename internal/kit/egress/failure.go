@@ -39,15 +39,14 @@ func (p *passage) name(ctx context.Context, err error) Failure {
 	if _, ok := errors.AsType[*ForbiddenError](err); ok {
 		return FailureForbidden
 	}
-	if isRefusal(err) {
-		return FailureCertificate
-	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return FailureConnect
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case isRefusal(err) && !p.kept && !p.answered:
+		return FailureCertificate
 	case isTLS(err), p.tls && p.conn == nil:
 		return FailureTLS
 	case p.conn == nil:
@@ -92,8 +91,8 @@ func isTLS(err error) bool {
 	return ok
 }
 
-// isRefusal tells whether the other side has ended the handshake for our certificate's sake. Since TLS 1.3 we may think the handshake
-// over and have written by then; the other side reads nothing before it is.
+// isRefusal tells whether the other side says that our certificate will not do. On a new connection that ends the handshake. Since TLS
+// 1.3 we may think it over and have written by then. On a kept one it may come after the other side has read, whatever it means then.
 func isRefusal(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	if !ok || op.Op != "remote error" {
