@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kontorhq/kontor/internal/commerce/payments/sandbox"
 )
 
 // resumeWithin is how long after its node's death a task may wait for another: 45 s at the default lease of 30 s.
@@ -96,5 +98,21 @@ func TestANodeThatStopsHandsItsTasksOver(t *testing.T) {
 	}
 	if n := w.count(`select count(*) from task_attempt`); n != calls {
 		t.Errorf("%d attempts for %d tasks", n, calls)
+	}
+}
+
+// A terminal, make and timeout may signal twice what they mean once: that is no reason to drop what is under way.
+func TestASignalThatEchoesIsOneSignal(t *testing.T) {
+	h := newHouse(t, sandbox.ServerConfig{})
+	p := h.serve("a")
+	echo := time.NewTicker(2 * time.Millisecond)
+	defer echo.Stop()
+	for range 20 {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended meanwhile
+		<-echo.C
+	}
+	<-p.exited
+	if !p.cmd.ProcessState.Success() {
+		t.Errorf("it stopped with %s:\n%s", p.cmd.ProcessState, p.said())
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -35,8 +34,7 @@ func TestMain(m *testing.M) {
 		_, _ = io.Copy(io.Discard, os.Stdin) // it ends with the process that started this one
 		os.Exit(1)
 	}()
-	ctx, restore := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	context.AfterFunc(ctx, restore)
+	ctx := app.UntilSignalled()
 	if play == playFatal {
 		os.Exit(beFatal(ctx, os.Args[1:]))
 	}
