@@ -124,6 +124,9 @@ func TestRefusalsHaveTheirCodes(t *testing.T) {
 		{404, "payment_not_found", func(key string) answer { return stranger.refund(key, paid.ID, client.RefundRequest{}) }, false},
 		{409, "payment_not_capturable", func(key string) answer { return n.capture(key, paid.ID, client.CaptureRequest{}) }, false},
 		{409, "exceeds_refundable", func(key string) answer { return n.refund(key, paid.ID, client.RefundRequest{Amount: ptr[int64](1001)}) }, false},
+		{422, "currency_invalid", func(key string) answer {
+			return n.pay(key, client.PaymentRequest{Amount: 1, Currency: "EUT", PaymentMethod: "tok_approved"})
+		}, false},
 		{422, "idempotency_key_reused", func(string) answer { return n.pay("paid", approved(1001)) }, true},
 	} {
 		key := client.NewKey()

@@ -36,6 +36,10 @@ func TestAccountsAreMadeOnce(t *testing.T) {
 	if r := b.createAccounts(again); r[0].Err != nil || !r[0].Exists || r[0].Account.ID != a.ID {
 		t.Errorf("an equal account: %+v", r)
 	}
+	item := ledger.NewAccount{OrgID: b.org, Code: "stock/gld", Type: ledger.Asset, Asset: "GLD"}
+	if r := b.createAccounts(item); r[0].Err != nil || r[0].Account.Scale != 0 {
+		t.Errorf("an account of what is no currency: %+v", r)
+	}
 	elsewhere := terms
 	elsewhere.OrgID = b.source.New()
 	if r := b.createAccounts(elsewhere); r[0].Err != nil || r[0].Exists || r[0].Account.ID == a.ID {

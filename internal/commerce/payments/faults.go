@@ -10,7 +10,7 @@ import (
 var (
 	ErrNotFound          = fault.New(fault.NotFound, "payment_not_found", "There is no such payment.")
 	ErrProviderUnknown   = fault.New(fault.Invalid, "provider_unknown", "No provider of that name is configured.").At("provider")
-	ErrCurrencyInvalid   = fault.New(fault.Invalid, "currency_invalid", "A currency is three capital letters, as ISO 4217 has them.").At("currency")
+	ErrCurrencyInvalid   = fault.New(fault.Invalid, "currency_invalid", "There is no such currency in ISO 4217.").At("currency")
 	ErrAmountNotPositive = fault.New(fault.Invalid, "amount_must_be_positive", "An amount must be above zero.").At("amount")
 	ErrCaptureMethod     = fault.New(fault.Invalid, "capture_method_invalid", "capture_method is automatic or manual.").At("capture_method")
 	ErrNotCapturable     = fault.New(fault.Conflict, "payment_not_capturable", "Nothing of this payment can be captured.")

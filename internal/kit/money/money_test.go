@@ -23,12 +23,12 @@ func TestSumsAreExactOrRefused(t *testing.T) {
 
 func TestScales(t *testing.T) {
 	t.Parallel()
-	for currency, want := range map[string]int16{"EUR": 2, "JPY": 0, "KWD": 3} {
+	for currency, want := range map[string]int16{"EUR": 2, "AED": 2, "ZWG": 2, "JPY": 0, "KWD": 3, "CLF": 4} {
 		if got, ok := money.Scale(currency); !ok || got != want {
 			t.Errorf("%s: %d, %v", currency, got, ok)
 		}
 	}
-	for _, bad := range []string{"", "eur", "EURO", "E1R"} {
+	for _, bad := range []string{"", "eur", "EURO", "E1R", "EUT", "XTS", "BTC", "ED ", "D A"} {
 		if _, ok := money.Scale(bad); ok {
 			t.Errorf("%q was taken for a currency", bad)
 		}
