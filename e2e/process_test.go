@@ -65,6 +65,10 @@ func (h *house) launch(name, play string, args ...string) *process {
 	defer func() { _ = log.Close() }()
 	p.cmd = exec.CommandContext(context.WithoutCancel(h.Context()), executable, args...)
 	p.cmd.Env = append(os.Environ(), playEnv+"="+play)
+	p.cmd.Dir = filepath.Join(h.TempDir(), "Müller & Söhne") // a directory may be called anything
+	if err := os.Mkdir(p.cmd.Dir, 0o700); err != nil {
+		h.Fatal(err)
+	}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	held, err := p.cmd.StdinPipe()
 	if err != nil {

@@ -64,7 +64,8 @@ func methods() []string {
 	return []string{http.MethodPost, http.MethodGet, http.MethodPatch, http.MethodDelete}
 }
 
-const contractURL = "contract.json"
+// contractURL names the contract within the compiler of schemas. A relative one would be looked for in the working directory.
+const contractURL = "https://kontor.example/contract.json"
 
 func loadContract() (*contract, error) {
 	raw, err := api.JSON()
