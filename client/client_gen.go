@@ -4181,7 +4181,7 @@ type ClientInterface interface {
 
 	// RunScheduleWithBody Run a schedule now
 	//
-	// Queues its task at once, also while it is paused. That is no tick, and moves none; `{{tick_at}}` is now.
+	// Queues its task at once, also while it is paused, unless the task itself would be refused, as by a queue that drains. That is no tick, and moves none; `{{tick_at}}` is now.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4190,7 +4190,7 @@ type ClientInterface interface {
 
 	// RunSchedule Run a schedule now
 	//
-	// Queues its task at once, also while it is paused. That is no tick, and moves none; `{{tick_at}}` is now.
+	// Queues its task at once, also while it is paused, unless the task itself would be refused, as by a queue that drains. That is no tick, and moves none; `{{tick_at}}` is now.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5863,7 +5863,7 @@ func (c *Client) ResumeSchedule(ctx context.Context, scheduleID ScheduleID, para
 
 // RunScheduleWithBody Run a schedule now
 //
-// Queues its task at once, also while it is paused. That is no tick, and moves none; `{{tick_at}}` is now.
+// Queues its task at once, also while it is paused, unless the task itself would be refused, as by a queue that drains. That is no tick, and moves none; `{{tick_at}}` is now.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5882,7 +5882,7 @@ func (c *Client) RunScheduleWithBody(ctx context.Context, scheduleID ScheduleID,
 
 // RunSchedule Run a schedule now
 //
-// Queues its task at once, also while it is paused. That is no tick, and moves none; `{{tick_at}}` is now.
+// Queues its task at once, also while it is paused, unless the task itself would be refused, as by a queue that drains. That is no tick, and moves none; `{{tick_at}}` is now.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -11054,7 +11054,7 @@ type ClientWithResponsesInterface interface {
 
 	// RunScheduleWithBodyWithResponse Run a schedule now
 	//
-	// Queues its task at once, also while it is paused. That is no tick, and moves none; `{{tick_at}}` is now.
+	// Queues its task at once, also while it is paused, unless the task itself would be refused, as by a queue that drains. That is no tick, and moves none; `{{tick_at}}` is now.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11063,7 +11063,7 @@ type ClientWithResponsesInterface interface {
 
 	// RunScheduleWithResponse Run a schedule now
 	//
-	// Queues its task at once, also while it is paused. That is no tick, and moves none; `{{tick_at}}` is now.
+	// Queues its task at once, also while it is paused, unless the task itself would be refused, as by a queue that drains. That is no tick, and moves none; `{{tick_at}}` is now.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16751,7 +16751,7 @@ func (c *ClientWithResponses) ResumeScheduleWithResponse(ctx context.Context, sc
 
 // RunScheduleWithBodyWithResponse Run a schedule now
 //
-// Queues its task at once, also while it is paused. That is no tick, and moves none; `{{tick_at}}` is now.
+// Queues its task at once, also while it is paused, unless the task itself would be refused, as by a queue that drains. That is no tick, and moves none; `{{tick_at}}` is now.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16766,7 +16766,7 @@ func (c *ClientWithResponses) RunScheduleWithBodyWithResponse(ctx context.Contex
 
 // RunScheduleWithResponse Run a schedule now
 //
-// Queues its task at once, also while it is paused. That is no tick, and moves none; `{{tick_at}}` is now.
+// Queues its task at once, also while it is paused, unless the task itself would be refused, as by a queue that drains. That is no tick, and moves none; `{{tick_at}}` is now.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -14,6 +14,7 @@ import (
 	"github.com/kontorhq/kontor/internal/kit/ids"
 	"github.com/kontorhq/kontor/internal/kit/paging"
 	"github.com/kontorhq/kontor/internal/kit/postgres"
+	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
 func id(s Schedule) string { return ids.Format(Prefix, s.ID) }
@@ -208,6 +209,25 @@ func TestATaskCanBeHadNow(t *testing.T) {
 	}
 	if after := b.get(s.ID); !after.NextTickAt.Equal(s.NextTickAt) || after.Version != 1 || len(b.made(s.ID)) != 0 {
 		t.Errorf("%+v", after)
+	}
+}
+
+// Whoever asks for a task now is told why there is none, as whoever creates it is. A schedule's ticks are asked for by nobody.
+func TestAQueueThatDrainsIsGivenNoTaskNow(t *testing.T) {
+	b := setup(t)
+	in := input("s", "@every 1h")
+	in.Task.Queue = "reports"
+	s := b.create(in)
+	run := func(ctx context.Context, tx postgres.Tx) error {
+		_, err := b.RunNow(ctx, tx, b.org, s.ID)
+		return err
+	}
+	do(b, func(ctx context.Context, tx postgres.Tx) (tasks.Queue, error) { return b.queue.DrainQueue(ctx, tx, b.org, "reports") })
+	refused(b, b.inTx(run), tasks.ErrQueueDraining)
+	b.neglect(s, time.Hour+time.Second)
+	b.fireAll()
+	if ticks, tasks := len(b.made(s.ID)), b.count(`select count(*) from task`); ticks != 1 || tasks != 1 {
+		t.Errorf("%d ticks and %d tasks", ticks, tasks)
 	}
 }
 

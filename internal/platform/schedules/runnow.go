@@ -13,8 +13,8 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
-// RunNow queues a schedule's task at once, also when it is paused, and returns the task's id. It is no tick: those go on as
-// they were. {{tick_at}} is now.
+// RunNow queues a schedule's task at once, also when it is paused, and returns the task's id. It is refused as the task itself would
+// be, such as by a queue that drains. It is no tick: those go on as they were. {{tick_at}} is now.
 func (s *Schedules) RunNow(ctx context.Context, tx postgres.Tx, orgID, id ids.ID) (ids.ID, error) {
 	c, err := s.Get(ctx, tx, orgID, id)
 	if err != nil {
@@ -22,6 +22,9 @@ func (s *Schedules) RunNow(ctx context.Context, tx postgres.Tx, orgID, id ids.ID
 	}
 	now, err := postgres.Now(ctx, tx)
 	if err != nil {
+		return ids.ID{}, err
+	}
+	if err := s.acceptable(ctx, tx, &c, now); err != nil {
 		return ids.ID{}, err
 	}
 	taskID := s.source.New()
