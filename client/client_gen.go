@@ -1738,7 +1738,7 @@ type PaymentPage struct {
 
 // PaymentRequest defines model for PaymentRequest.
 type PaymentRequest struct {
-	// Amount In minor units of the currency.
+	// Amount In minor units of the currency, at most twelve digits.
 	Amount int64 `json:"amount"`
 
 	// CaptureMethod `automatic`: capture at once. `manual`: only authorise.

@@ -13,6 +13,10 @@ import (
 	"github.com/kontorhq/kontor/internal/platform/tasks"
 )
 
+// AmountMax is the largest amount of a payment, in minor units. All payments of a provider and currency go through one clearing account,
+// whose totals are counted in 63 bits: a single slip of the keyboard near that would leave no room for those that follow.
+const AmountMax = 999_999_999_999
+
 // Create asks for a payment.
 type Create struct {
 	OrgID          ids.ID
@@ -103,6 +107,8 @@ func (p *Payments) validate(c *Create) error {
 		return ErrProviderUnknown
 	case c.Amount <= 0:
 		return ErrAmountNotPositive
+	case c.Amount > AmountMax:
+		return ErrAmountTooLarge
 	case c.CaptureMethod != CaptureAutomatic && c.CaptureMethod != CaptureManual:
 		return ErrCaptureMethod
 	default:

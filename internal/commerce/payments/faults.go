@@ -12,6 +12,7 @@ var (
 	ErrProviderUnknown   = fault.New(fault.Invalid, "provider_unknown", "No provider of that name is configured.").At("provider")
 	ErrCurrencyInvalid   = fault.New(fault.Invalid, "currency_invalid", "There is no such currency in ISO 4217.").At("currency")
 	ErrAmountNotPositive = fault.New(fault.Invalid, "amount_must_be_positive", "An amount must be above zero.").At("amount")
+	ErrAmountTooLarge    = fault.New(fault.Invalid, "amount_too_large", "An amount of a payment has at most twelve digits.").At("amount")
 	ErrCaptureMethod     = fault.New(fault.Invalid, "capture_method_invalid", "capture_method is automatic or manual.").At("capture_method")
 	ErrNotCapturable     = fault.New(fault.Conflict, "payment_not_capturable", "Nothing of this payment can be captured.")
 	ErrNotRefundable     = fault.New(fault.Conflict, "payment_not_refundable", "Nothing of this payment can be refunded.")

@@ -190,3 +190,30 @@ func takeOver(t *testing.T, died int) {
 		t.Fatalf("%+v", s)
 	}
 }
+
+func TestPaymentsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldConfig{})
+	for _, c := range []struct {
+		change func(*payments.Create)
+		want   error
+	}{
+		{func(c *payments.Create) { c.Amount = payments.AmountMax }, nil},
+		{func(c *payments.Create) { c.Amount = payments.AmountMax + 1 }, payments.ErrAmountTooLarge},
+		{func(c *payments.Create) { c.Amount = 0 }, payments.ErrAmountNotPositive},
+		{func(c *payments.Create) { c.Currency = "EUT" }, payments.ErrCurrencyInvalid},
+		{func(c *payments.Create) { c.Provider = "nobody" }, payments.ErrProviderUnknown},
+		{func(c *payments.Create) { c.CaptureMethod = "later" }, payments.ErrCaptureMethod},
+	} {
+		create := payments.Create{
+			OrgID: w.org, Provider: "sandbox", Currency: "EUR", Amount: 1000, CaptureMethod: payments.CaptureManual, PaymentMethod: "tok_approved",
+		}
+		c.change(&create)
+		_, err := w.commit(func(ctx context.Context, tx postgres.Tx) ([]payments.Begun, error) {
+			return w.first.payments.Create(ctx, tx, []payments.Create{create})
+		})
+		if !errors.Is(err, c.want) {
+			t.Errorf("%+v: %v, want %v", create, err, c.want)
+		}
+	}
+}
