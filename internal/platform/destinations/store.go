@@ -46,7 +46,11 @@ func (s *stored) destination() (Destination, error) {
 		raw  []byte
 		into any
 	}{
-		{s.auth, &s.d.Auth}, {s.limits, &s.d.RateLimits}, {s.breaker, &s.d.CircuitBreaker}, {s.classifier, &s.d.Classifier}, {s.redact, &s.d.Redact},
+		{s.auth, &s.d.Auth},
+		{s.limits, &s.d.RateLimits},
+		{s.breaker, &s.d.CircuitBreaker},
+		{s.classifier, &s.d.Classifier},
+		{s.redact, &s.d.Redact},
 		{s.tls, &s.d.TLS},
 	} {
 		if err := json.Unmarshal(part.raw, part.into); err != nil {
@@ -110,7 +114,11 @@ func encodeSettings(s Settings) (out settingsJSON, err error) {
 		into *[]byte
 		from any
 	}{
-		{&out.auth, s.Auth}, {&out.limits, s.RateLimits}, {&out.breaker, s.CircuitBreaker}, {&out.classifier, s.Classifier}, {&out.redact, s.Redact},
+		{&out.auth, s.Auth},
+		{&out.limits, s.RateLimits},
+		{&out.breaker, s.CircuitBreaker},
+		{&out.classifier, s.Classifier},
+		{&out.redact, s.Redact},
 		{&out.tls, s.TLS},
 	} {
 		if *part.into, err = json.Marshal(part.from); err != nil {

@@ -222,7 +222,9 @@ func TestAQueueThatDrainsIsGivenNoTaskNow(t *testing.T) {
 		_, err := b.RunNow(ctx, tx, b.org, s.ID)
 		return err
 	}
-	do(b, func(ctx context.Context, tx postgres.Tx) (tasks.Queue, error) { return b.queue.DrainQueue(ctx, tx, b.org, "reports") })
+	do(b, func(ctx context.Context, tx postgres.Tx) (tasks.Queue, error) {
+		return b.queue.DrainQueue(ctx, tx, b.org, "reports")
+	})
 	refused(b, b.inTx(run), tasks.ErrQueueDraining)
 	b.neglect(s, time.Hour+time.Second)
 	b.fireAll()
