@@ -190,30 +190,18 @@ func TestRowsThatAreLeftUnread(t *testing.T) {
 // A transaction is as many round trips as it has statements whose results are read, and one for COMMIT.
 func TestRoundTripsAreSpared(t *testing.T) {
 	b := setup(t)
-	through := *b
-	var turns *atomic.Int32
-	through.url, turns = b.counted()
-	db := through.open(postgres.Options{ConnectionsMax: 1})
-	var spent int32
-	for range 2 { // the first time the statements are prepared
-		before := turns.Load()
-		err := db.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
-			for _, name := range []string{"a", "b"} {
-				var n int
-				if err := tx.QueryRow(ctx, `select n from counter where name = $1`, name).Scan(&n); err != nil {
-					return err
-				}
-				if err := later(ctx, tx, name, `update counter set n = n + 1 where name = $1`, name); err != nil {
-					return err
-				}
+	spent := b.roundTrips(func(ctx context.Context, tx postgres.Tx) error {
+		for _, name := range []string{"a", "b"} {
+			var n int
+			if err := tx.QueryRow(ctx, `select n from counter where name = $1`, name).Scan(&n); err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
+			if err := later(ctx, tx, name, `update counter set n = n + 1 where name = $1`, name); err != nil {
+				return err
+			}
 		}
-		spent = turns.Load() - before
-	}
+		return nil
+	})
 	if spent != 3 {
 		t.Errorf("%d round trips, want 3", spent)
 	}
@@ -224,32 +212,37 @@ func TestRoundTripsAreSpared(t *testing.T) {
 // What is sent statement by statement ends with COMMIT in one round trip, with what was to be sent before it and after.
 func TestAStreamIsOneRoundTrip(t *testing.T) {
 	b := setup(t)
-	through := *b
-	var turns *atomic.Int32
-	through.url, turns = b.counted()
-	db := through.open(postgres.Options{ConnectionsMax: 1})
-	var spent int32
-	for range 2 { // the first time the statements are prepared
-		before := turns.Load()
-		err := db.InTx(t.Context(), func(ctx context.Context, tx postgres.Tx) error {
-			for digit, send := range []func(context.Context, postgres.Tx, *pgx.Batch, func(error) error) error{
-				postgres.SendLater, postgres.SendNow, postgres.SendNow, postgres.SendLater,
-			} {
-				if err := send(ctx, tx, one(addSQL, "a", digit+1), same); err != nil {
-					return err
-				}
+	spent := b.roundTrips(func(ctx context.Context, tx postgres.Tx) error {
+		for digit, send := range []func(context.Context, postgres.Tx, *pgx.Batch, func(error) error) error{
+			postgres.SendLater, postgres.SendNow, postgres.SendNow, postgres.SendLater,
+		} {
+			if err := send(ctx, tx, one(addSQL, "a", digit+1), same); err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
-		spent = turns.Load() - before
-	}
+		return nil
+	})
 	if spent != 1 {
 		t.Errorf("%d round trips, want 1", spent)
 	}
 	b.counts("a", 12341234)
+}
+
+// roundTrips carries out a transaction twice, and counts what the second took: the first time the statements are prepared.
+func (b *bench) roundTrips(body func(ctx context.Context, tx postgres.Tx) error) (spent int32) {
+	b.Helper()
+	through := *b
+	var turns *atomic.Int32
+	through.url, turns = b.counted()
+	db := through.open(postgres.Options{ConnectionsMax: 1})
+	for range 2 {
+		before := turns.Load()
+		if err := db.InTx(b.Context(), body); err != nil {
+			b.Fatal(err)
+		}
+		spent = turns.Load() - before
+	}
+	return spent
 }
 
 // counted is a way to the database on which round trips are counted.

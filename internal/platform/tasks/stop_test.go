@@ -76,18 +76,25 @@ func TestShutdownInterruptsWhatTakesTooLong(t *testing.T) {
 	b.untilFinished(task)
 }
 
-func TestAHandlerThatDoesNotEndKeepsItsLease(t *testing.T) {
-	b := setup(t)
-	node := b.node("a", Config{Drain: time.Millisecond})
+// busy runs the node with one task begun, which succeeds when goOn is closed.
+func (b *bench) busy(node *Tasks) (task Task, goOn chan struct{}, stop func() error) {
+	b.Helper()
 	began, goOn := make(chan Task, 1), make(chan struct{})
 	node.Handle("test", Policy{}, func(_ context.Context, task Task) Verdict {
 		began <- task
 		<-goOn
 		return Succeeded()
 	})
-	stop := b.run(node)
-	task := b.queue(node, b.spec(0))[0]
+	stop = b.run(node)
+	task = b.queue(node, b.spec(0))[0]
 	receive(b, began, "it begins")
+	return task, goOn, stop
+}
+
+func TestAHandlerThatDoesNotEndKeepsItsLease(t *testing.T) {
+	b := setup(t)
+	node := b.node("a", Config{Drain: time.Millisecond})
+	task, goOn, stop := b.busy(node)
 	if err := stop(); err == nil {
 		t.Fatal("nobody was told")
 	}
@@ -134,15 +141,7 @@ func (t *Tasks) isStopped() bool {
 func TestAStopThatIsLateRecordsWhatHasEnded(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{Drain: time.Millisecond})
-	began, goOn := make(chan Task, 1), make(chan struct{})
-	node.Handle("test", Policy{}, func(_ context.Context, task Task) Verdict {
-		began <- task
-		<-goOn
-		return Succeeded()
-	})
-	stop := b.run(node)
-	task := b.queue(node, b.spec(0))[0]
-	receive(b, began, "it begins")
+	task, goOn, stop := b.busy(node)
 	release := b.lock(task)
 	close(goOn)
 	b.untilOneWaits()
@@ -161,15 +160,7 @@ func TestAStopThatIsLateRecordsWhatHasEnded(t *testing.T) {
 func TestAStopTellsOfAnEndThatItCouldNotRecord(t *testing.T) {
 	b := setup(t)
 	node := b.node("a", Config{Drain: time.Millisecond})
-	began, goOn := make(chan Task, 1), make(chan struct{})
-	node.Handle("test", Policy{}, func(_ context.Context, task Task) Verdict {
-		began <- task
-		<-goOn
-		return Succeeded()
-	})
-	stop := b.run(node)
-	task := b.queue(node, b.spec(0))[0]
-	receive(b, began, "it begins")
+	task, goOn, stop := b.busy(node)
 	b.exec(`alter table task_attempt add constraint task_attempt_never check (false) not valid`)
 	close(goOn)
 	if err := stop(); err == nil || !strings.Contains(err.Error(), "recorded") {
